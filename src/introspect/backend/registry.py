@@ -1,0 +1,171 @@
+"""Which provider opens and trains which reference."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+from introspect.backend.protocol import ModelBackend, Trainer
+from introspect.backend.wire import ModelRef
+from introspect.errors import BackendError, IntrospectError
+
+if TYPE_CHECKING:
+    from introspect.backend.cached import ReplyStore
+
+__all__ = ["ENTRY_POINT_GROUP", "Provider", "known_providers", "open_model", "register", "trainer_for"]
+
+ENTRY_POINT_GROUP = "introspect.backends"
+
+# Dotted paths and not imports: the rooms that hold these providers stand on this one, and their libraries are heavy.
+_BUILT_IN = {
+    "simulated": "introspect.subjects.simulated:PROVIDER",
+    "organism": "introspect.subjects.organism.provider:PROVIDER",
+    "transformers": "introspect.backend.transformers:PROVIDER",
+}
+
+
+@dataclass(frozen=True)
+class Provider:
+    """How models of one kind are opened, and trained where they can be.
+
+    Attributes:
+        open: Makes a backend of a reference.
+        trainer: Makes a trainer; None where these models cannot be trained.
+    """
+
+    open: Callable[[ModelRef], ModelBackend]
+    trainer: Callable[[], Trainer] | None = None
+
+
+_registered: dict[str, Provider] = {}
+
+
+def register(
+    provider: str,
+    *,
+    open: Callable[[ModelRef], ModelBackend],  # the verb that users know from open_model
+    trainer: Callable[[], Trainer] | None = None,
+) -> None:
+    """Make references of this provider openable in this process. A later registration replaces an earlier one.
+
+    A package does the same for all processes with an entry point in the group ``introspect.backends`` whose name is
+    the provider and whose object is a `Provider`.
+
+    Args:
+        provider: The name that `ModelRef.provider` carries.
+        open: Makes a backend of a reference.
+        trainer: Makes a trainer, where these models can be trained.
+
+    Example:
+        >>> from introspect.backend import FunctionBackend, ModelRef
+        >>> register("always-a", open=lambda ref: FunctionBackend(lambda request: "A", name="always-a", version="1"))
+        >>> "always-a" in known_providers()
+        True
+    """
+    if not provider:
+        raise BackendError("a provider needs a name; got an empty string")
+    _registered[provider] = Provider(open=open, trainer=trainer)
+
+
+def known_providers() -> tuple[str, ...]:
+    """Names of all providers: registered, built in and brought by installed packages.
+
+    Example:
+        >>> {"organism", "simulated", "transformers"} <= set(known_providers())
+        True
+    """
+    return tuple(sorted({*_registered, *_BUILT_IN, *(point.name for point in _points())}))
+
+
+def open_model(ref: ModelRef, cache: ReplyStore | None = None) -> ModelBackend:
+    """Open the model that a reference names.
+
+    Args:
+        ref: What to open.
+        cache: Where replies are looked up and kept; without it every request is asked.
+
+    Returns:
+        The provider's backend, wrapped in `Cached` where a cache is given.
+
+    Raises:
+        BackendError: The provider is unknown, or its model cannot be opened.
+        MissingExtraError: The provider needs a library that is not installed.
+
+    Example:
+        >>> from introspect.backend import FunctionBackend, ModelRef
+        >>> register("always-a", open=lambda ref: FunctionBackend(lambda request: "A", name="always-a", version="1"))
+        >>> open_model(ModelRef(provider="always-a", model="any")).info.ref.model
+        'always-a'
+    """
+    backend = _provider(ref.provider).open(ref)
+    if cache is None:
+        return backend
+    from introspect.backend.cached import Cached
+
+    return Cached(backend, cache)
+
+
+def trainer_for(ref: ModelRef) -> Trainer:
+    """The trainer of this reference's provider.
+
+    Raises:
+        BackendError: The provider is unknown, or its models cannot be trained.
+
+    Example:
+        >>> from introspect.backend import FunctionBackend, ModelRef
+        >>> register("always-a", open=lambda ref: FunctionBackend(lambda request: "A", name="always-a", version="1"))
+        >>> trainer_for(ModelRef(provider="always-a", model="any"))
+        Traceback (most recent call last):
+        introspect.errors.BackendError: models of provider 'always-a' cannot be trained: it was registered without ...
+    """
+    provider = _provider(ref.provider)
+    if provider.trainer is None:
+        raise BackendError(
+            f"models of provider {ref.provider!r} cannot be trained: it was registered without a trainer. "
+            f"Train a base of another provider, or register one with trainer=..."
+        )
+    return provider.trainer()
+
+
+def _points() -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=ENTRY_POINT_GROUP))
+
+
+def _provider(name: str) -> Provider:
+    """Registered in this process first, then built in, then installed packages (which cannot shadow a built-in)."""
+    if name in _registered:
+        return _registered[name]
+    if name in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except IntrospectError:
+            raise
+        except (ImportError, AttributeError) as error:
+            raise BackendError(f"the built-in provider {name!r} cannot be loaded: {error}") from error
+        return _checked(name, found, module)
+    for point in _points():
+        if point.name == name:
+            try:
+                found = point.load()
+            except IntrospectError:
+                raise
+            except Exception as error:  # another package's code: whatever it raises, name the package
+                raise BackendError(
+                    f"the provider {name!r} of entry point {point.value!r} cannot be loaded: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+            return _checked(name, found, point.value)
+    raise BackendError(
+        f"no provider named {name!r}. Known: {', '.join(known_providers())}. "
+        f"Add one with introspect.backend.register(...) or an entry point in the group {ENTRY_POINT_GROUP!r}."
+    )
+
+
+def _checked(name: str, found: object, where: str) -> Provider:
+    if not isinstance(found, Provider):
+        raise BackendError(f"the provider {name!r} from {where} is a {type(found).__name__}, not a Provider")
+    return found
