@@ -1,0 +1,117 @@
+"""A decision scenario: on whose behalf, what is chosen, and what the options differ in."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import model_validator
+
+from introspect.decision._model import Record, Text
+from introspect.decision.attribute import Attribute
+from introspect.errors import ScenarioError
+
+__all__ = ["MAX_ATTRIBUTES", "DecisionScenario"]
+
+MAX_ATTRIBUTES = 10
+
+
+class DecisionScenario(Record):
+    """One context in which someone chooses between options.
+
+    Args:
+        id: Unique name in a `ScenarioSet`; rows and random streams are keyed by it.
+        chooser: On whose behalf the choice is made.
+        item: What is chosen.
+        question: What the prompt asks.
+        attributes: Two to ten, with distinct names.
+        tags: Free labels to filter by.
+
+    Raises:
+        ScenarioError: One line naming the scenario and the field.
+
+    Example:
+        >>> flat = DecisionScenario(
+        ...     id="flat", chooser="Ines", item="flat", question="Which flat would Ines rent?",
+        ...     attributes=[
+        ...         Attribute(name="rent", unit="euro", low=400, high=1400),
+        ...         Attribute(name="view", levels=("yard", "street", "park"), ordered=False),
+        ...     ],
+        ... )
+        >>> flat.predictors
+        ('rent', 'view=street', 'view=park')
+        >>> flat.encode([900, 2])
+        array([0.5, 0. , 1. ])
+    """
+
+    _kind: ClassVar[str] = "scenario"
+
+    id: Text
+    chooser: Text
+    item: Text
+    question: Text
+    attributes: tuple[Attribute, ...]
+    tags: tuple[Text, ...] = ()
+
+    @model_validator(mode="after")
+    def _attributes_are_usable(self) -> Self:
+        if not 2 <= len(self.attributes) <= MAX_ATTRIBUTES:
+            raise ValueError(f"attributes must be 2 to {MAX_ATTRIBUTES}, got {len(self.attributes)}")
+        names = [attribute.name for attribute in self.attributes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"attributes must have distinct names, got {', '.join(map(repr, twice))} more than once"
+            )
+        return self
+
+    @property
+    def n_attributes(self) -> int:
+        """How many attributes."""
+        return len(self.attributes)
+
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """What has a weight, in declared order: see `Attribute.predictors`."""
+        return tuple(name for attribute in self.attributes for name in attribute.predictors)
+
+    @property
+    def n_predictors(self) -> int:
+        """How many weights a preference in this scenario has."""
+        return len(self.predictors)
+
+    def attribute(self, name: str) -> Attribute:
+        """The attribute of that name.
+
+        Raises:
+            ScenarioError: There is none.
+        """
+        for attribute in self.attributes:
+            if attribute.name == name:
+                return attribute
+        known = ", ".join(a.name for a in self.attributes)
+        raise ScenarioError(f"scenario {self.id!r} has no attribute {name!r} (it has: {known})")
+
+    def encode(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Predictors of options: shape [..., n_attributes] -> [..., n_predictors], each in [0, 1].
+
+        A categorical attribute with levels (l0, l1, ..) becomes one 0/1 column per level but the first.
+
+        Raises:
+            ScenarioError: The last axis is not n_attributes long.
+        """
+        array = np.asarray(values, dtype=np.float64)
+        if array.ndim == 0 or array.shape[-1] != self.n_attributes:
+            raise ScenarioError(
+                f"scenario {self.id!r}: values must end in an axis of {self.n_attributes} attributes, "
+                f"got shape {array.shape}"
+            )
+        columns: list[NDArray[np.float64]] = []
+        for k, attribute in enumerate(self.attributes):
+            column = array[..., k]
+            if attribute.kind == "categorical" and attribute.levels is not None:
+                columns += [(column == level).astype(np.float64) for level in range(1, len(attribute.levels))]
+            else:
+                columns.append(attribute.encode(column))
+        return np.stack(columns, axis=-1)
