@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from introspect.backend.protocol import ModelBackend, Trainer
@@ -13,13 +12,16 @@ from introspect.backend.wire import ModelRef
 from introspect.errors import BackendError, IntrospectError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from introspect.backend.cached import ReplyStore
 
 __all__ = ["ENTRY_POINT_GROUP", "Provider", "known_providers", "open_model", "register", "trainer_for"]
 
 ENTRY_POINT_GROUP = "introspect.backends"
 
-# Dotted paths and not imports: the rooms that hold these providers stand on this one, and their libraries are heavy.
+# Dotted paths and not imports: the rooms that hold these providers stand on this one, and their libraries are
+# heavy.
 _BUILT_IN = {
     "simulated": "introspect.subjects.simulated:PROVIDER",
     "organism": "introspect.subjects.organism.provider:PROVIDER",
@@ -46,13 +48,14 @@ _registered: dict[str, Provider] = {}
 def register(
     provider: str,
     *,
-    open: Callable[[ModelRef], ModelBackend],  # the verb that users know from open_model
+    open: Callable[[ModelRef], ModelBackend],  # not the built-in: the verb of open_model
     trainer: Callable[[], Trainer] | None = None,
 ) -> None:
-    """Make references of this provider openable in this process. A later registration replaces an earlier one.
+    """Make references of this provider openable in this process. A later registration replaces an earlier
+    one.
 
-    A package does the same for all processes with an entry point in the group ``introspect.backends`` whose name is
-    the provider and whose object is a `Provider`.
+    A package does the same for all processes with an entry point in the group ``introspect.backends`` whose
+    name is the provider and whose object is a `Provider`.
 
     Args:
         provider: The name that `ModelRef.provider` carries.
@@ -61,7 +64,9 @@ def register(
 
     Example:
         >>> from introspect.backend import FunctionBackend, ModelRef
-        >>> register("always-a", open=lambda ref: FunctionBackend(lambda request: "A", name="always-a", version="1"))
+        >>> def opened(ref):
+        ...     return FunctionBackend(lambda request: "A", name="always-a", version="1")
+        >>> register("always-a", open=opened)
         >>> "always-a" in known_providers()
         True
     """
@@ -96,7 +101,9 @@ def open_model(ref: ModelRef, cache: ReplyStore | None = None) -> ModelBackend:
 
     Example:
         >>> from introspect.backend import FunctionBackend, ModelRef
-        >>> register("always-a", open=lambda ref: FunctionBackend(lambda request: "A", name="always-a", version="1"))
+        >>> def opened(ref):
+        ...     return FunctionBackend(lambda request: "A", name="always-a", version="1")
+        >>> register("always-a", open=opened)
         >>> open_model(ModelRef(provider="always-a", model="any")).info.ref.model
         'always-a'
     """
@@ -116,10 +123,12 @@ def trainer_for(ref: ModelRef) -> Trainer:
 
     Example:
         >>> from introspect.backend import FunctionBackend, ModelRef
-        >>> register("always-a", open=lambda ref: FunctionBackend(lambda request: "A", name="always-a", version="1"))
+        >>> def opened(ref):
+        ...     return FunctionBackend(lambda request: "A", name="always-a", version="1")
+        >>> register("always-a", open=opened)
         >>> trainer_for(ModelRef(provider="always-a", model="any"))
         Traceback (most recent call last):
-        introspect.errors.BackendError: models of provider 'always-a' cannot be trained: it was registered without ...
+        introspect.errors.BackendError: models of provider 'always-a' cannot be trained: ...
     """
     provider = _provider(ref.provider)
     if provider.trainer is None:
@@ -131,11 +140,13 @@ def trainer_for(ref: ModelRef) -> Trainer:
 
 
 def _points() -> tuple[EntryPoint, ...]:
+    from importlib.metadata import entry_points
+
     return tuple(entry_points(group=ENTRY_POINT_GROUP))
 
 
 def _provider(name: str) -> Provider:
-    """Registered in this process first, then built in, then installed packages (which cannot shadow a built-in)."""
+    """Registered here, else built in, else brought by a package (which cannot shadow a built-in)."""
     if name in _registered:
         return _registered[name]
     if name in _BUILT_IN:
