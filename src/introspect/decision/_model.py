@@ -34,7 +34,7 @@ Text = Annotated[Line, AfterValidator(_not_empty)]
 
 
 class Record(BaseModel):
-    """A frozen record whose validation errors are one-line `ScenarioError`s that name the record and the field."""
+    """A frozen record whose validation errors are one-line `ScenarioError`s naming record and field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 

@@ -26,12 +26,13 @@ class Attribute(Record):
         unit: Shown after numbers; "" for none.
         low: Low end of the declared range. Weights are the utility of going from `low` to `high`.
         high: High end.
-        step: Values are `low`, `low + step`, ... up to `high`. None: round numbers inside the range, in steps of 1
-            (width >= 5), 0.1 (width >= 1) or a tenth of the width's leading digit; on a log scale two significant digits.
+        step: Values are `low`, `low + step`, ... up to `high`. None: round numbers inside the range, in
+            steps of 1 (width >= 5), 0.1 (width >= 1) or a tenth of the width's leading digit; on a log scale
+            two significant digits.
         scale: "log" measures (and draws) ratios instead of differences; needs `low` > 0.
         levels: Names of the levels, instead of a range. In arrays a level is its index (0.0, 1.0, ...).
-        ordered: Whether the levels have an order (one weight, first to last level) or not (one weight per level
-            but the first, against the first).
+        ordered: Whether the levels have an order (one weight, first to last level) or not (one weight per
+            level but the first, against the first).
 
     Raises:
         ScenarioError: The range, step, scale or levels are not usable; one line naming attribute and field.
@@ -110,7 +111,7 @@ class Attribute(Record):
 
     @property
     def predictors(self) -> tuple[str, ...]:
-        """What has a weight: the name, or for a categorical attribute "name=level" of each level but the first."""
+        """What has a weight: the name, or "name=level" of every categorical level but the first."""
         if self.kind != "categorical" or self.levels is None:
             return (self.name,)
         return tuple(f"{self.name}={level}" for level in self.levels[1:])

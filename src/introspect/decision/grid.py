@@ -53,7 +53,8 @@ class Grid:
         n: How many values.
         start: The first value.
         step: Distance between neighbours; 0 where the points are listed.
-        decimals: Digits after the point that show every value exactly; None where they differ (listed points).
+        decimals: Digits after the point that show every value exactly; None where they differ (listed
+            points).
         points: The values where they are not equidistant, ascending.
     """
 
@@ -69,7 +70,8 @@ class Grid:
             return np.asarray(self.points[index], dtype=np.float64)
         values = self.start + self.step * index
         if self.decimals:
-            # Dividing whole numbers by a power of ten is correctly rounded, so text -> float gives the same float.
+            # Dividing whole numbers by a power of ten is correctly rounded, so text -> float gives the same
+            # float.
             power = 10.0**self.decimals
             values = np.rint(values * power) / power
         return np.asarray(values + 0.0, dtype=np.float64)  # + 0.0 turns -0.0 into 0.0

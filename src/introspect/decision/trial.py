@@ -29,14 +29,15 @@ class Trial(Record):
 
     Args:
         scenario_id: The context.
-        values: One tuple per option *in the order shown* (the first is "A"), each with one value per attribute in
-            *declared* order. Levels are indices.
+        values: One tuple per option *in the order shown* (the first is "A"), each with one value per
+            attribute in *declared* order. Levels are indices.
         label: Which option is (to be) chosen, 0 for "A"; None if not known.
         flipped: The options are shown in the reverse of the order in which they were drawn.
         attribute_order: In which order the attributes are listed (indices); None for the declared order.
 
     Raises:
-        ScenarioError: Fewer than two options, options of different lengths, a label without option, a wrong order.
+        ScenarioError: Fewer than two options, options of different lengths, a label without option, a wrong
+            order.
 
     Example:
         >>> trial = Trial(scenario_id="flat", values=((900, 2), (450, 0)), label=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ class TrialBlock:
     Attributes:
         scenarios: The contexts that `scenario_index` points into; distinct ids.
         scenario_index: int32 [n].
-        values: float64 [n, n_options, n_attributes], options in the order shown, attributes in declared order,
-            levels as indices.
+        values: float64 [n, n_options, n_attributes], options in the order shown, attributes in declared
+            order, levels as indices.
         label: int8 [n], the chosen option (0 = "A"), -1 for none.
         flipped: bool [n], options are shown in the reverse of the order drawn.
         order: int16 [n, n_attributes], the order in which attributes are listed; the identity by default.
@@ -57,7 +58,7 @@ class TrialBlock:
         flipped: ArrayLike | None = None,
         order: ArrayLike | None = None,
     ) -> TrialBlock:
-        """A block from anything array-like; labels, flips and order default to none, False and declared order."""
+        """A block from anything array-like; by default no labels, no flips and declared order."""
         index = np.asarray(scenario_index, dtype=np.int32)
         array = np.asarray(values, dtype=np.float64)
         n, n_attributes = len(index), array.shape[-1] if array.ndim == 3 else 0
@@ -78,7 +79,8 @@ class TrialBlock:
         shapes = {(s.n_attributes, s.n_predictors) for s in self.scenarios}
         if len(shapes) != 1:
             raise ScenarioError(
-                f"the scenarios of a block must share their numbers of attributes and predictors, got {sorted(shapes)}"
+                "the scenarios of a block must share their numbers of attributes and predictors, "
+                f"got {sorted(shapes)}"
             )
         if len({s.id for s in self.scenarios}) < len(self.scenarios):
             raise ScenarioError("the scenarios of a block must have distinct ids")
@@ -136,42 +138,89 @@ class TrialBlock:
         )
 
     def used(self) -> TrialBlock:
-        """The same trials without the scenarios that have none."""
-        seen = np.bincount(self.scenario_index, minlength=len(self.scenarios)) > 0
-        if seen.all() or not self.n:
+        """The same trials with only the scenarios that have some, in order of their first trial."""
+        first = np.full(len(self.scenarios), self.n)
+        first[self.scenario_index[::-1]] = np.arange(self.n)[
+            ::-1
+        ]  # of equal positions the last assignment stays
+        order = np.argsort(first, kind="stable")[: int((first < self.n).sum())]
+        if len(order) == len(self.scenarios) and (order[1:] > order[:-1]).all():
             return self
-        position = (np.cumsum(seen) - 1).astype(np.int32)
-        scenarios = tuple(s for s, keep in zip(self.scenarios, seen, strict=True) if keep)
+        position = np.zeros(len(self.scenarios), dtype=np.int32)
+        position[order] = np.arange(len(order))
         return TrialBlock(
-            scenarios, position[self.scenario_index], self.values, self.label, self.flipped, self.order
+            tuple(self.scenarios[i] for i in order),
+            position[self.scenario_index],
+            self.values,
+            self.label,
+            self.flipped,
+            self.order,
         )
 
-    def encoded(self) -> NDArray[np.float64]:
-        """Predictors of every option: [n, n_options, n_predictors], each in [0, 1]; see `DecisionScenario.encode`."""
-        plain = all(a.kind != "categorical" for s in self.scenarios for a in s.attributes)
-        if not plain:
-            return self._encoded_by_scenario()
-        low = np.array([[a.low for a in s.attributes] for s in self.scenarios])
-        high = np.array([[a.high for a in s.attributes] for s in self.scenarios])
-        log = np.array([[a.scale == "log" for a in s.attributes] for s in self.scenarios])
-        values = self.values
-        if log.any():
-            low, high = (
-                np.where(log, np.log(np.where(log, low, 1)), low),
-                np.where(log, np.log(np.where(log, high, 1)), high),
-            )
-            where = log[self.scenario_index][:, None, :] & np.ones_like(values, dtype=np.bool_)
-            values = np.log(values, out=values.copy(), where=where)
-        out = values - low[self.scenario_index][:, None, :]
-        out /= (high - low)[self.scenario_index][:, None, :]
-        return out
+    def check_values(self) -> TrialBlock:
+        """This block, if every value lies inside its attribute's range and every level exists.
 
-    def _encoded_by_scenario(self) -> NDArray[np.float64]:
-        out = np.empty((self.n, self.n_options, self.n_predictors))
-        rows = np.argsort(self.scenario_index, kind="stable")
-        ends = np.cumsum(np.bincount(self.scenario_index, minlength=len(self.scenarios)))
-        for scenario, group in zip(self.scenarios, np.split(rows, ends[:-1]), strict=True):
-            out[group] = scenario.encode(self.values[group])
+        Raises:
+            ScenarioError: One line naming the first offending scenario, attribute and value.
+        """
+        low = np.array([[a.low for a in s.attributes] for s in self.scenarios])[self.scenario_index][:, None]
+        high = np.array([[a.high for a in s.attributes] for s in self.scenarios])[self.scenario_index][
+            :, None
+        ]
+        level = np.array([[a.levels is not None for a in s.attributes] for s in self.scenarios])
+        bad = (self.values < low) | (self.values > high)
+        if level.any():
+            bad |= level[self.scenario_index][:, None] & (self.values != np.rint(self.values))
+        if bad.any():
+            i, option, k = (int(x) for x in np.argwhere(bad)[0])
+            scenario = self.scenarios[self.scenario_index[i]]
+            axis = scenario.attributes[k]
+            raise ScenarioError(
+                f"scenario {scenario.id!r}: attribute {axis.name!r}: values must be "
+                + (f"levels 0 to {axis.high:g}" if axis.levels else f"{axis.low:g} to {axis.high:g}")
+                + f", got {self.values[i, option, k]:g}"
+            )
+        return self
+
+    @cached_property
+    def _ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]] | None:
+        """Low ends and widths (of logarithms on a log scale) and which are logs, each [n_scenarios,
+        n_attributes].
+
+        None where an attribute is categorical, so that columns are not attributes.
+        """
+        axes = [s.attributes for s in self.scenarios]
+        if any(a.kind == "categorical" for row in axes for a in row):
+            return None
+        log = np.array([[a.scale == "log" for a in row] for row in axes])
+        ends = np.array([[(a.low, a.high) for a in row] for row in axes])
+        ends[log] = np.log(ends[log])
+        return ends[..., 0], ends[..., 1] - ends[..., 0], log
+
+    def encoded(self, where: slice = slice(None)) -> NDArray[np.float64]:
+        """Predictors of every option, each in [0, 1]; see `DecisionScenario.encode`.
+
+        Args:
+            where: Only these trials.
+
+        Returns:
+            [n, n_options, n_predictors].
+        """
+        index, values = self.scenario_index[where], self.values[where]
+        if self._ranges is None:
+            out = np.empty((len(index), self.n_options, self.n_predictors))
+            rows = np.argsort(index, kind="stable")
+            present, starts = np.unique(index[rows], return_index=True)
+            for k, group in zip(present.tolist(), np.split(rows, starts[1:]), strict=True):
+                out[group] = self.scenarios[k].encode(values[group])
+            return out
+        low, width, log = self._ranges
+        if log.any():
+            values = np.log(
+                values, out=values.copy(), where=np.broadcast_to(log[index][:, None], values.shape)
+            )
+        out = values - low[index][:, None]
+        out /= width[index][:, None]
         return out
 
     def differences(self) -> NDArray[np.float64]:

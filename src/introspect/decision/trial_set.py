@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from introspect.decision import trial_io
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.trial import Trial
 from introspect.decision.trial_block import TrialBlock
@@ -24,8 +25,8 @@ __all__ = ["TrialSet"]
 class TrialSet:
     """Trials of any number of scenarios, held as blocks of equal shape.
 
-    Trials are numbered through the blocks: those of `blocks[0]` first. Blocks of equal shape are merged and scenarios
-    without trials dropped, so two sets with the same trials have the same blocks.
+    Trials are numbered through the blocks: those of `blocks[0]` first. Blocks of equal shape are merged and
+    scenarios without trials dropped, so two sets with the same trials have the same blocks.
 
     Args:
         blocks: Columns; see `TrialBlock`.
@@ -37,7 +38,8 @@ class TrialSet:
         >>> from introspect.decision.attribute import Attribute
         >>> axes = [Attribute(name=n, low=0, high=10) for n in ("p", "q")]
         >>> k = DecisionScenario(id="k", chooser="Ada", item="lot", question="Which lot?", attributes=axes)
-        >>> trials = TrialSet([TrialBlock.of((k,), [0, 0], [[[1, 2], [3, 4]], [[0, 9], [9, 0]]], label=[1, 0])])
+        >>> block = TrialBlock.of((k,), [0, 0], [[[1, 2], [3, 4]], [[0, 9], [9, 0]]], label=[1, 0])
+        >>> trials = TrialSet([block])
         >>> len(trials), trials.labels.tolist()
         (2, [1, 0])
         >>> scenario, trial = trials[1]
@@ -230,37 +232,63 @@ class TrialSet:
         """A set from single records.
 
         Raises:
-            ScenarioError: A trial names an unknown scenario, or has another number of values than its scenario
+            ScenarioError: A trial names an unknown scenario, or its values do not fit the scenario's
                 attributes.
         """
-        raise NotImplementedError
+        return cls(trial_io.blocks_of(scenarios, map(trial_io.row_of, trials)))
 
     def to_jsonl(self, path: str | Path) -> None:
-        """Write JSON Lines: a header line with the scenarios, then one line per trial."""
-        raise NotImplementedError
+        """Write JSON Lines: a header line with the scenarios, then one line per trial (levels as indices).
+
+        Raises:
+            ScenarioError: The file cannot be written.
+        """
+        trial_io.write_jsonl(path, self.scenarios, self.blocks)
 
     @classmethod
     def from_jsonl(cls, path: str | Path) -> TrialSet:
-        """Read what `to_jsonl` wrote."""
-        raise NotImplementedError
+        """Read what `to_jsonl` wrote.
+
+        Raises:
+            ScenarioError: One line naming the file, the line and what is wrong.
+        """
+        return cls(trial_io.read_jsonl(path))
 
     def to_csv(self, path: str | Path) -> None:
-        """Write tidy CSV: one row per trial, values as texts; the scenarios are not part of it."""
-        raise NotImplementedError
+        """Write tidy CSV: scenario_id, label, flipped, attribute_order, A.1, A.2, .., B.1, ..
+
+        A label is the option's number (0 = "A"), empty for none.
+        Values are texts as prompts show them, in declared order. The scenarios are not part of it.
+
+        Raises:
+            ScenarioError: The file cannot be written.
+        """
+        trial_io.write_csv(path, self.blocks)
 
     @classmethod
     def from_csv(cls, path: str | Path, scenarios: Iterable[DecisionScenario]) -> TrialSet:
-        """Read what `to_csv` wrote."""
-        raise NotImplementedError
+        """Read what `to_csv` wrote.
+
+        Raises:
+            ScenarioError: One line naming the file, the trial and what is wrong.
+        """
+        return cls(trial_io.read_csv(path, scenarios))
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per trial."""
-        raise NotImplementedError
+        """One row per trial with the columns of `to_csv`.
+
+        Numbers are numbers, levels are names, and no label is <NA>.
+        """
+        return trial_io.to_frame(self.blocks)
 
     @classmethod
     def from_pandas(cls, frame: pd.DataFrame, scenarios: Iterable[DecisionScenario]) -> TrialSet:
-        """The inverse of `to_pandas`."""
-        raise NotImplementedError
+        """The inverse of `to_pandas`.
+
+        Raises:
+            ScenarioError: One line naming the trial and what is wrong.
+        """
+        return cls(trial_io.read_frame(frame, scenarios))
 
 
 def _rows(block: TrialBlock) -> Iterator[tuple[DecisionScenario, Trial]]:

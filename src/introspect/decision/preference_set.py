@@ -1,0 +1,108 @@
+"""Preferences of many scenarios."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from introspect.decision.preference import Preference
+from introspect.decision.scenario import DecisionScenario
+from introspect.errors import ScenarioError
+
+__all__ = ["PreferenceSet"]
+
+
+class PreferenceSet(Mapping[str, Preference]):
+    """A mapping from scenario id to `Preference`, in a fixed order.
+
+    Args:
+        preferences: At most one per scenario.
+
+    Raises:
+        ScenarioError: Two preferences for one scenario.
+
+    Example:
+        >>> wishes = PreferenceSet([Preference(scenario_id="flat", weights={"rent": -100.0, "size": 40.0})])
+        >>> wishes["flat"].weights["size"]
+        40.0
+        >>> PreferenceSet.from_json(wishes.to_json()) == wishes
+        True
+    """
+
+    def __init__(self, preferences: Iterable[Preference] = ()) -> None:
+        self._by_id: dict[str, Preference] = {}
+        for preference in preferences:
+            if preference.scenario_id in self._by_id:
+                raise ScenarioError(f"two preferences are given for scenario {preference.scenario_id!r}")
+            self._by_id[preference.scenario_id] = preference
+
+    def __getitem__(self, scenario_id: str) -> Preference:
+        return self._by_id[scenario_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_id)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __repr__(self) -> str:
+        return f"PreferenceSet({len(self)} preferences)"
+
+    def normalised(self) -> PreferenceSet:
+        """Every preference with its largest magnitude at exactly 100."""
+        return PreferenceSet(p.normalised() for p in self.values())
+
+    def matrix(self, scenarios: Iterable[DecisionScenario]) -> NDArray[np.float64]:
+        """Weights as rows, [n_scenarios, n_predictors], for scenarios with equal numbers of predictors.
+
+        Raises:
+            ScenarioError: A scenario has no preference, or another number of predictors than the first.
+        """
+        return weight_matrix(self, scenarios)
+
+    def to_json(self) -> str:
+        """JSON text that `from_json` reads back without loss."""
+        return json.dumps(
+            [p.model_dump(mode="json") for p in self.values()], ensure_ascii=False, allow_nan=False
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ScenarioError: Not JSON, or not a list of preferences.
+        """
+        try:
+            rows = json.loads(text)
+        except ValueError as error:
+            raise ScenarioError(f"preferences are not readable as JSON: {error}") from None
+        if not isinstance(rows, list):
+            raise ScenarioError(f"expected a list of preferences, got {type(rows).__name__}")
+        return cls(Preference.model_validate(row) for row in rows)
+
+    @property
+    def hash(self) -> str:
+        """Content hash: equal for equal preferences in equal order."""
+        return hashlib.blake2b(self.to_json().encode(), digest_size=16).hexdigest()
+
+
+def weight_matrix(
+    preferences: Mapping[str, Preference], scenarios: Iterable[DecisionScenario]
+) -> NDArray[np.float64]:
+    """`PreferenceSet.matrix` for any mapping from scenario id to preference."""
+    rows: list[NDArray[np.float64]] = []
+    for scenario in scenarios:
+        if scenario.id not in preferences:
+            raise ScenarioError(f"scenario {scenario.id!r} has no preference; {len(preferences)} are given")
+        rows.append(preferences[scenario.id].vector(scenario))
+        if len(rows[-1]) != len(rows[0]):
+            raise ScenarioError(
+                f"scenario {scenario.id!r} has {len(rows[-1])} predictors where the first has {len(rows[0])}"
+            )
+    return np.array(rows, dtype=np.float64).reshape(len(rows), -1)

@@ -1,0 +1,321 @@
+"""Trials to and from single records, JSON Lines, CSV and pandas, without loss."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from introspect.decision.scenario import DecisionScenario
+from introspect.decision.scenario_set import ScenarioSet
+from introspect.decision.trial import Trial, option_label
+from introspect.decision.trial_block import TrialBlock
+from introspect.errors import MissingExtraError, ScenarioError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "blocks_of",
+    "read_csv",
+    "read_frame",
+    "read_jsonl",
+    "rows_of",
+    "to_frame",
+    "write_csv",
+    "write_jsonl",
+]
+
+_FORMAT = "introspect-trials"
+_VERSION = 1
+_FIXED = ("scenario_id", "label", "flipped", "attribute_order")
+
+
+class Row(NamedTuple):
+    """One trial, unchecked."""
+
+    scenario_id: str
+    values: Sequence[Sequence[float]]
+    label: int
+    flipped: bool
+    order: Sequence[int] | None
+
+
+def rows_of(blocks: Iterable[TrialBlock]) -> Iterator[Row]:
+    """The trials of these blocks, in order."""
+    for block in blocks:
+        ids = [s.id for s in block.scenarios]
+        columns = (block.scenario_index, block.values, block.label, block.flipped, block.order)
+        for k, values, label, flipped, order in zip(*(c.tolist() for c in columns), strict=True):
+            yield Row(ids[k], values, label, flipped, order)
+
+
+def row_of(trial: Trial) -> Row:
+    """A single record as a row."""
+    label = -1 if trial.label is None else trial.label
+    return Row(trial.scenario_id, trial.values, label, trial.flipped, trial.attribute_order)
+
+
+def blocks_of(
+    scenarios: Iterable[DecisionScenario], rows: Iterable[Row], source: str = "trials"
+) -> list[TrialBlock]:
+    """Blocks from rows, grouped by shape.
+
+    Raises:
+        ScenarioError: A row does not fit its scenario: one line naming the source, the row and the scenario.
+    """
+    known = {s.id: (s, s.n_attributes, s.n_predictors) for s in scenarios}
+    groups: dict[tuple[int, int, int], list[Row]] = {}
+    for number, row in enumerate(rows, 1):
+        if row.scenario_id not in known:
+            raise ScenarioError(
+                f"{source}: trial {number}: unknown scenario {row.scenario_id!r} (known: {len(known)})"
+            )
+        _, n_attributes, n_predictors = known[row.scenario_id]
+        problem = _misfit(row, n_attributes)
+        if problem:
+            raise ScenarioError(f"{source}: trial {number} of scenario {row.scenario_id!r}: {problem}")
+        groups.setdefault((n_attributes, n_predictors, len(row.values)), []).append(row)
+    blocks = []
+    for (n_attributes, _, _), group in groups.items():
+        position = {name: k for k, name in enumerate(dict.fromkeys(row.scenario_id for row in group))}
+        identity = list(range(n_attributes))
+        block = TrialBlock.of(
+            [known[name][0] for name in position],
+            [position[row.scenario_id] for row in group],
+            [row.values for row in group],
+            [row.label for row in group],
+            [row.flipped for row in group],
+            [identity if row.order is None else row.order for row in group],
+        )
+        try:
+            blocks.append(block.check_values())
+        except ScenarioError as error:
+            raise ScenarioError(f"{source}: {error}") from None
+    return blocks
+
+
+def _misfit(row: Row, n_attributes: int) -> str | None:
+    if not 2 <= len(row.values) <= 26:
+        return f"a trial must have 2 to 26 options, got {len(row.values)}"
+    if any(len(option) != n_attributes for option in row.values):
+        return f"every option must have {n_attributes} values, got {[len(option) for option in row.values]}"
+    if not -1 <= row.label < len(row.values):
+        return f"label must be an option from 0 to {len(row.values) - 1}, or none, got {row.label}"
+    if row.order is not None and sorted(row.order) != list(range(n_attributes)):
+        return f"attribute_order must list 0 to {n_attributes - 1} once each, got {list(row.order)}"
+    return None
+
+
+def write_jsonl(
+    path: str | Path, scenarios: Iterable[DecisionScenario], blocks: Iterable[TrialBlock]
+) -> None:
+    """A header line with the scenarios, then one line per trial."""
+    head = {"format": _FORMAT, "version": _VERSION, "scenarios": json.loads(ScenarioSet(scenarios).to_json())}
+    with _open(path, "w") as file:
+        file.write(json.dumps(head, ensure_ascii=False) + "\n")
+        for row in rows_of(blocks):
+            line = row._asdict()
+            line["label"] = None if row.label < 0 else row.label
+            line["attribute_order"] = line.pop("order")
+            file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_jsonl(path: str | Path) -> list[TrialBlock]:
+    """The inverse of `write_jsonl`.
+
+    Raises:
+        ScenarioError: One line naming the file, the line and what is wrong.
+    """
+    with _open(path, "r") as file:
+        lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+        head = _record(path, *next(lines, (1, "null")))
+        if head.get("format") != _FORMAT or head.get("version") != _VERSION:
+            raise ScenarioError(
+                f"{path}: the first line must be a header of format {_FORMAT!r}, version {_VERSION}; got "
+                f"format {head.get('format')!r}, version {head.get('version')!r}"
+            )
+        scenarios = ScenarioSet.from_json(json.dumps(head.get("scenarios")), str(path))
+        return blocks_of(scenarios, (_json_row(path, n, line) for n, line in lines), str(path))
+
+
+def _record(path: str | Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise ScenarioError(f"{path}: line {number} is not readable as JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise ScenarioError(f"{path}: line {number} must be a JSON object")
+    return record
+
+
+def _json_row(path: str | Path, number: int, line: str) -> Row:
+    try:
+        return row_of(Trial.model_validate(_record(path, number, line)))
+    except ScenarioError as error:
+        text = str(error)
+        raise ScenarioError(
+            text if text.startswith(f"{path}:") else f"{path}: line {number}: {text}"
+        ) from None
+
+
+def write_csv(path: str | Path, blocks: Sequence[TrialBlock]) -> None:
+    """One row per trial: scenario_id, label, flipped, attribute_order, A.1, A.2, .., B.1, .. as texts."""
+    axes = {s.id: s.attributes for block in blocks for s in block.scenarios}
+    n_options, n_attributes = _widest(blocks)
+    with _open(path, "w") as file:
+        writer = csv.writer(file)
+        writer.writerow([*_FIXED, *_value_columns(n_options, n_attributes)])
+        for row in rows_of(blocks):
+            cells = []
+            for option in row.values:
+                cells += [axis.format(v) for axis, v in zip(axes[row.scenario_id], option, strict=True)]
+                cells += [""] * (n_attributes - len(option))
+            cells += [""] * (n_options * n_attributes - len(cells))
+            label = "" if row.label < 0 else row.label
+            writer.writerow([row.scenario_id, label, str(row.flipped).lower(), _join(row.order), *cells])
+
+
+def read_csv(path: str | Path, scenarios: Iterable[DecisionScenario]) -> list[TrialBlock]:
+    """The inverse of `write_csv`. Missing label, flipped and attribute_order columns mean none, false and
+    declared.
+
+    Raises:
+        ScenarioError: One line naming the file, the trial and what is wrong.
+    """
+    with _open(path, "r") as file:
+        reader = csv.reader(file)
+        header = next(reader, [])
+        return _table(header, reader, scenarios, str(path))
+
+
+def to_frame(blocks: Sequence[TrialBlock]) -> pd.DataFrame:
+    """The columns of `write_csv`, with numbers as numbers and levels as names."""
+    pandas = _pandas()
+    axes = {s.id: s.attributes for block in blocks for s in block.scenarios}
+    n_options, n_attributes = _widest(blocks)
+    names = _value_columns(n_options, n_attributes)
+    columns: dict[str, list[Any]] = {name: [] for name in (*_FIXED, *names)}
+    for row in rows_of(blocks):
+        for name, value in zip(
+            _FIXED, (row.scenario_id, row.label, row.flipped, _join(row.order or ())), strict=True
+        ):
+            columns[name].append(value)
+        for o in range(n_options):
+            option = row.values[o] if o < len(row.values) else ()
+            for k in range(n_attributes):
+                cell: float | str = math.nan
+                if k < len(option):
+                    axis = axes[row.scenario_id][k]
+                    cell = option[k] if axis.levels is None else axis.format(option[k])
+                columns[names[o * n_attributes + k]].append(cell)
+    frame: pd.DataFrame = pandas.DataFrame(columns, columns=[*_FIXED, *names])
+    label = frame["label"].astype("Int8")
+    frame["label"] = label.mask(label < 0)
+    frame["flipped"] = frame["flipped"].astype(bool)
+    return frame
+
+
+def read_frame(frame: pd.DataFrame, scenarios: Iterable[DecisionScenario]) -> list[TrialBlock]:
+    """The inverse of `to_frame`; also takes what pandas made of a CSV file.
+
+    Raises:
+        ScenarioError: One line naming the trial and what is wrong.
+    """
+    cells = frame.astype(object).where(frame.notna(), "")
+    return _table(list(map(str, frame.columns)), cells.itertuples(index=False), scenarios, "data frame")
+
+
+def _table(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], scenarios: Iterable[DecisionScenario], source: str
+) -> list[TrialBlock]:
+    known = list(scenarios)
+    axes = {s.id: s.attributes for s in known}
+    at = {name: k for k, name in enumerate(header)}
+    if "scenario_id" not in at or "A.1" not in at or "B.1" not in at:
+        raise ScenarioError(
+            f"{source}: needs columns scenario_id, A.1, A.2, .., B.1, ..; got {', '.join(header)}"
+        )
+
+    def row(number: int, cells: Sequence[Any]) -> Row:
+        if len(cells) != len(header):
+            raise ScenarioError(f"{source}: trial {number} has {len(cells)} cells, the header {len(header)}")
+        get = {name: cells[k] for name, k in at.items() if cells[k] != ""}
+        scenario_id = str(get.get("scenario_id", ""))
+        if scenario_id not in axes:
+            raise ScenarioError(
+                f"{source}: trial {number}: unknown scenario {scenario_id!r} (known: {len(axes)})"
+            )
+        options = []
+        try:
+            for letter in map(option_label, range(26)):
+                if f"{letter}.1" not in get:
+                    break
+                names = (f"{letter}.{k}" for k in range(1, len(axes[scenario_id]) + 1))
+                options.append(
+                    [_cell(axis, get, name) for axis, name in zip(axes[scenario_id], names, strict=True)]
+                )
+            order = str(get["attribute_order"]).split() if "attribute_order" in get else None
+            return Row(
+                scenario_id,
+                options,
+                _whole(get.get("label", -1)),
+                _true(get.get("flipped", False)),
+                None if order is None else [int(k) for k in order],
+            )
+        except ValueError as error:
+            raise ScenarioError(f"{source}: trial {number} of scenario {scenario_id!r}: {error}") from None
+
+    return blocks_of(known, (row(n, cells) for n, cells in enumerate(rows, 1)), source)
+
+
+def _cell(axis: Any, get: dict[str, Any], name: str) -> float:
+    if name not in get:
+        raise ScenarioError(f"column {name} is empty")
+    cell = get[name]
+    return float(axis.parse(cell)) if isinstance(cell, str) else float(axis.parse(axis.format(cell)))
+
+
+def _whole(cell: Any) -> int:
+    number = float(cell)
+    if number != int(number):
+        raise ValueError(f"label must be a whole number, got {cell!r}")
+    return int(number)
+
+
+def _true(cell: Any) -> bool:
+    text = str(cell).strip().lower()
+    if text not in ("true", "false", "1", "0"):
+        raise ValueError(f"flipped must be true or false, got {cell!r}")
+    return text in ("true", "1")
+
+
+def _join(order: Sequence[int] | None) -> str:
+    return " ".join(map(str, order or ()))
+
+
+def _widest(blocks: Sequence[TrialBlock]) -> tuple[int, int]:
+    return max((b.n_options for b in blocks), default=2), max((b.n_attributes for b in blocks), default=2)
+
+
+def _value_columns(n_options: int, n_attributes: int) -> list[str]:
+    return [f"{option_label(o)}.{k + 1}" for o in range(n_options) for k in range(n_attributes)]
+
+
+def _open(path: str | Path, mode: str) -> Any:
+    try:
+        return Path(path).open(mode, encoding="utf-8", newline="")
+    except OSError as error:
+        verb = "written" if mode == "w" else "read"
+        raise ScenarioError(f"{path}: cannot be {verb}: {error.strerror}") from None
+
+
+def _pandas() -> Any:
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingExtraError("pandas", "notebook") from None
+    return pd
