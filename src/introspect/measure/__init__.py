@@ -1,1 +1,44 @@
+"""Measuring a model: what drives its choices, what it says drives them, and how well the two agree.
 
+choices (`ChoiceProbe` -> `ChoiceTable`) -> weights (`ChoiceModel` -> `LearnedWeights`); reports
+(`SelfReportProbe` -> `ReportTable`); agreement (`AccuracyMetric` -> `Accuracy`, `Rise`), over several
+training runs (`two_level`).
+"""
+
+from introspect.measure.accuracy import Accuracy
+from introspect.measure.accuracy_metric import AccuracyMetric
+from introspect.measure.choice_model import ChoiceModel
+from introspect.measure.choice_probe import ChoiceProbe
+from introspect.measure.choice_table import ChoiceTable
+from introspect.measure.learned_weights import LearnedWeights
+from introspect.measure.moments import Moments
+from introspect.measure.newton import MapFit, fit_map
+from introspect.measure.pairing import Pairing, WeightsLike, pair
+from introspect.measure.report_probe import SelfReportProbe
+from introspect.measure.report_table import ReportTable
+from introspect.measure.resampling import Interval
+from introspect.measure.rise import Rise, rise_between
+from introspect.measure.two_level import TwoLevel, two_level, two_level_rise
+
+__all__ = [
+    "Accuracy",
+    "AccuracyMetric",
+    "ChoiceModel",
+    "ChoiceProbe",
+    "ChoiceTable",
+    "Interval",
+    "LearnedWeights",
+    "MapFit",
+    "Moments",
+    "Pairing",
+    "ReportTable",
+    "Rise",
+    "SelfReportProbe",
+    "TwoLevel",
+    "WeightsLike",
+    "fit_map",
+    "pair",
+    "rise_between",
+    "two_level",
+    "two_level_rise",
+]

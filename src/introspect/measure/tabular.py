@@ -1,0 +1,89 @@
+"""Rows to and from CSV and JSON Lines, every value unchanged."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from introspect.errors import MeasureError
+
+__all__ = ["number", "read_csv", "read_jsonl", "write_csv", "write_jsonl"]
+
+# Texts are kept even where a model sent half a surrogate pair, which plain UTF-8 cannot hold.
+_ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogatepass"}
+
+
+def write_csv(path: Path | str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write rows; NaN and None are empty cells, floats have all their digits."""
+    with Path(path).open("w", newline="", **_ENCODING) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(row[name]) for name in columns] for row in rows)
+
+
+def read_csv(path: Path | str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of texts.
+
+    Raises:
+        MeasureError: A column is missing.
+    """
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    with Path(path).open(newline="", **_ENCODING) as file:
+        reader = csv.DictReader(file)
+        absent = [name for name in columns if name not in (reader.fieldnames or ())]
+        if absent:
+            raise MeasureError(f"{path} lacks the columns {absent}; it has {list(reader.fieldnames or ())}")
+        return list(reader)
+
+
+def write_jsonl(
+    path: Path | str, kind: str, header: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write a header line that says what the file is, then one row a line."""
+    with Path(path).open("w", newline="\n", **_ENCODING) as file:
+        for row in ({"kind": kind, **header}, *rows):
+            # Escaped, so that no text can break a line.
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+def read_jsonl(path: Path | str, kind: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Header and rows.
+
+    Raises:
+        MeasureError: The file is something else, or a line of it is broken.
+    """
+    rows = []
+    with Path(path).open(newline="\n", **_ENCODING) as file:
+        for number_, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                raise MeasureError(f"{path}: line {number_} is not JSON") from None
+            if not isinstance(row, dict):
+                raise MeasureError(f"{path}: line {number_} is not a JSON object")
+            rows.append(row)
+    if not rows or rows[0].get("kind") != kind:
+        found = rows[0].get("kind") if rows else None
+        raise MeasureError(f"{path} does not hold a {kind} file (its first line says {found!r})")
+    return rows[0], rows[1:]
+
+
+def number(value: Any) -> float:
+    """A float of a cell; NaN of an empty one.
+
+    Example:
+        >>> number(""), number("0.5")
+        (nan, 0.5)
+    """
+    return math.nan if value is None or value == "" else float(value)
+
+
+def _cell(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return repr(float(value)) if isinstance(value, float) else value
