@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from introspect.decision.attribute import Attribute
-from introspect.decision.prompt import AttributeText, ChatMessage, Prompt, PromptContent, ReportFormat
+from introspect.decision.prompt import ChatMessage, Prompt, PromptContent, ReportFormat
 from introspect.decision.reading import ChoiceReading, ReportReading, merge_readings
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.styles.base import ReportOptions
@@ -17,10 +16,25 @@ from introspect.decision.styles.content import (
     check_options,
     chosen_label,
     heaviest_first,
-    shown_order,
     training_weights,
 )
-from introspect.decision.trial import Trial, option_label
+from introspect.decision.styles.organism_words import (
+    CHOOSER,
+    ITEM,
+    LABELS,
+    ORGANISM_WORDS,
+    QUESTION,
+    SHOWN,
+    TEXTS,
+    Fit,
+    check_scenario,
+    format_of,
+    not_organism,
+    parse_words,
+    read_options,
+    shown_options,
+)
+from introspect.decision.trial import Trial
 from introspect.errors import PromptError, ScenarioError
 
 if TYPE_CHECKING:
@@ -28,31 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ORGANISM_WORDS", "OrganismStyle", "organism_scenarios"]
 
-ORGANISM_WORDS = ("p", "q", "r", "s", "t", "u")
-"""Names of the attributes, in declared order."""
-
-_ITEM = "lot"
-_QUESTION = "Which lot does {} take?"
 _VERSION = 1
-_CHOOSER = re.compile(r"[a-z0-9-]+")
-_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,5})")
-_LABELS = tuple(option_label(k) for k in range(26))
-_LABEL_SET = frozenset(_LABELS)
-_TEXTS = {word: AttributeText(word) for word in ORGANISM_WORDS}
-_SHOWN = {word: {float(v): f"{word}{v}" for v in range(101)} for word in ORGANISM_WORDS}
-_READ = {text: (word, value) for word, table in _SHOWN.items() for value, text in table.items()}
 _REMEMBERED = 4096
-
-
-class _Fit(NamedTuple):
-    """What is looked up once per scenario. Holds the scenario, so that its id() stays taken."""
-
-    scenario: DecisionScenario
-    words: tuple[str, ...]
-    texts: tuple[AttributeText, ...]
-    tables: tuple[dict[float, str], ...]
-    question: str
-    asked: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +86,7 @@ class OrganismStyle:
 
     report_format: ReportFormat = "object"
     report_options: ReportOptions = "shown"
-    _fits: dict[int, _Fit] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _fits: dict[int, Fit] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_options(self.report_format, self.report_options)
@@ -118,10 +109,10 @@ class OrganismStyle:
             PromptError: The trial does not fit the scenario, or shows values off the grid.
         """
         fit = self._fit(scenario)
-        line, texts, options = _shown_options(fit, trial)
-        content = PromptContent("choice", scenario.chooser, _ITEM, fit.question, texts, options)
+        line, texts, options = shown_options(fit, trial)
+        content = PromptContent("choice", scenario.chooser, ITEM, fit.question, texts, options)
         message = ChatMessage("user", f"choose {scenario.chooser}{line} :")
-        return Prompt((message,), content, answers=_LABELS[: len(options)], max_tokens=4)
+        return Prompt((message,), content, answers=LABELS[: len(options)], max_tokens=4)
 
     def report(self, scenario: DecisionScenario, trial: Trial | None = None) -> tuple[Prompt, ...]:
         """The prompts of one report. See `PromptStyle.report`.
@@ -137,16 +128,16 @@ class OrganismStyle:
                 raise PromptError(
                     f"scenario {scenario.id!r}: reports with options shown need a trial to show"
                 )
-            line, texts, options = _shown_options(fit, trial)
+            line, texts, options = shown_options(fit, trial)
         verb = {"ranking": "rank", "comparison": "heavier"}.get(self.report_format, "weigh")
         prompts = []
         for asked in fit.asked:
             content = PromptContent(
                 "report",
                 scenario.chooser,
-                _ITEM,
+                ITEM,
                 fit.question,
-                texts or tuple(_TEXTS[word] for word in asked),
+                texts or tuple(TEXTS[word] for word in asked),
                 options,
                 self.report_format,
                 asked,
@@ -163,45 +154,45 @@ class OrganismStyle:
             PromptError: It is not a line of this language.
         """
         if len(messages) != 1 or messages[0].role != "user":
-            raise _not_organism("one user message", f"{len(messages)} messages")
+            raise not_organism("one user message", f"{len(messages)} messages")
         line = messages[0].content
         words = line.split(" ")
         verb = words[0]
-        if len(words) < 4 or words[-1] != ":" or not _CHOOSER.fullmatch(words[1]):
-            raise _not_organism("a line like 'choose k0001 A p1 q2 B p3 q4 :'", repr(line[:80]))
+        if len(words) < 4 or words[-1] != ":" or not CHOOSER.fullmatch(words[1]):
+            raise not_organism("a line like 'choose k0001 A p1 q2 B p3 q4 :'", repr(line[:80]))
         chooser, body = words[1], words[2:-1]
         asked: tuple[str, ...] = ()
         if verb != "choose":
             if "as" not in body:
-                raise _not_organism("'as' and the words asked for", repr(line[:80]))
+                raise not_organism("'as' and the words asked for", repr(line[:80]))
             cut = body.index("as")
             body, asked = body[:cut], tuple(body[cut + 1 :])
-            if not asked or len(set(asked)) < len(asked) or not all(word in _TEXTS for word in asked):
-                raise _not_organism("distinct words of p q r s t u after 'as'", repr(line[:80]))
-        names, options = _read_options(body, line)
-        question = _QUESTION.format(chooser)
+            if not asked or len(set(asked)) < len(asked) or not all(word in TEXTS for word in asked):
+                raise not_organism("distinct words of p q r s t u after 'as'", repr(line[:80]))
+        names, options = read_options(body, line)
+        question = QUESTION.format(chooser)
         if verb == "choose":
             if options is None:
-                raise _not_organism("options to choose from", repr(line[:80]))
-            return PromptContent("choice", chooser, _ITEM, question, tuple(_TEXTS[n] for n in names), options)
-        form = _format_of(verb, len(asked), line)
+                raise not_organism("options to choose from", repr(line[:80]))
+            return PromptContent("choice", chooser, ITEM, question, tuple(TEXTS[n] for n in names), options)
+        form = format_of(verb, len(asked), line)
         if options is not None and not set(asked) <= set(names):
-            raise _not_organism("questions about the attributes shown", repr(line[:80]))
-        texts = tuple(_TEXTS[n] for n in (asked if options is None else names))
-        return PromptContent("report", chooser, _ITEM, question, texts, options, form, asked)
+            raise not_organism("questions about the attributes shown", repr(line[:80]))
+        texts = tuple(TEXTS[n] for n in (asked if options is None else names))
+        return PromptContent("report", chooser, ITEM, question, texts, options, form, asked)
 
     def parse_choice(self, text: str, content: PromptContent) -> ChoiceReading:
         """The label, and nothing else, or unparsable."""
         word = text.strip() if len(text) < 64 else ""
         n = len(content.options or ())
-        if word in _LABELS[:n]:
-            return ChoiceReading("answered", _LABELS.index(word))
+        if word in LABELS[:n]:
+            return ChoiceReading("answered", LABELS.index(word))
         return ChoiceReading("unparsable")
 
     def parse_report(self, texts: Sequence[str], contents: Sequence[PromptContent]) -> ReportReading:
         """Whole numbers, or words, in the order asked. See the class for what is accepted."""
         return merge_readings(
-            [_parse_one(t, c) for t, c in zip(texts, contents, strict=False)], len(contents)
+            [parse_words(t, c) for t, c in zip(texts, contents, strict=False)], len(contents)
         )
 
     def answer_choice(self, content: PromptContent, chosen: int) -> str:
@@ -223,17 +214,17 @@ class OrganismStyle:
             return words[0] if content.report_format == "comparison" else " ".join(words)
         return " ".join(map(str, training_weights(content, weights)))
 
-    def _fit(self, scenario: DecisionScenario) -> _Fit:
+    def _fit(self, scenario: DecisionScenario) -> Fit:
         known = self._fits.get(id(scenario))
         if known is not None:
             return known
-        _check_scenario(scenario)
+        check_scenario(scenario)
         words = ORGANISM_WORDS[: len(scenario.attributes)]
-        fit = _Fit(
+        fit = Fit(
             scenario,
             words,
-            tuple(_TEXTS[w] for w in words),
-            tuple(_SHOWN[w] for w in words),
+            tuple(TEXTS[w] for w in words),
+            tuple(SHOWN[w] for w in words),
             scenario.question,
             asked_sets(words, self.report_format),
         )
@@ -267,137 +258,13 @@ def organism_scenarios(n: int, prefix: str = "k", n_attributes: int = 5) -> Scen
         raise ScenarioError(
             f"organisms have 2 to {len(ORGANISM_WORDS)} attributes, got n_attributes={n_attributes}"
         )
-    if not _CHOOSER.fullmatch(prefix):
+    if not CHOOSER.fullmatch(prefix):
         raise ScenarioError(f"prefix must be of the characters a-z, 0-9 and '-', got {prefix!r}")
     attributes = tuple(
         Attribute(name=word, low=0, high=100, step=1) for word in ORGANISM_WORDS[:n_attributes]
     )
     words = [f"{prefix}{i:04d}" for i in range(n)]
     return ScenarioSet(
-        DecisionScenario(id=w, chooser=w, item=_ITEM, question=_QUESTION.format(w), attributes=attributes)
+        DecisionScenario(id=w, chooser=w, item=ITEM, question=QUESTION.format(w), attributes=attributes)
         for w in words
     )
-
-
-def _check_scenario(scenario: DecisionScenario) -> None:
-    words = tuple(a.name for a in scenario.attributes)
-    if words != ORGANISM_WORDS[: len(words)]:
-        raise ScenarioError(
-            f"scenario {scenario.id!r}: organisms need attributes named {' '.join(ORGANISM_WORDS)} in this order, "
-            f"got {', '.join(words)}; see organism_scenarios()"
-        )
-    for a in scenario.attributes:
-        if (
-            a.kind != "numeric"
-            or a.scale != "linear"
-            or (a.low, a.high, a.grid.step) != (0, 100, 1)
-            or a.unit
-        ):
-            raise ScenarioError(
-                f"scenario {scenario.id!r}: attribute {a.name!r} must be numeric, linear, from 0 to 100 "
-                "in steps of 1 and without unit; see organism_scenarios()"
-            )
-    if not _CHOOSER.fullmatch(scenario.chooser):
-        raise ScenarioError(
-            f"scenario {scenario.id!r}: the chooser must be of the characters a-z, 0-9 and '-', "
-            f"got {scenario.chooser!r}"
-        )
-    if (scenario.item, scenario.question) != (_ITEM, _QUESTION.format(scenario.chooser)):
-        raise ScenarioError(
-            f"scenario {scenario.id!r}: item and question must be {_ITEM!r} and "
-            f"{_QUESTION.format(scenario.chooser)!r}, for the organisms' language has no words for others; see organism_scenarios()"
-        )
-
-
-def _shown_options(
-    fit: _Fit, trial: Trial
-) -> tuple[str, tuple[AttributeText, ...], tuple[tuple[float | str, ...], ...]]:
-    tables, texts = fit.tables, fit.texts
-    rows: tuple[tuple[float, ...], ...] = trial.values
-    order = shown_order(fit.scenario, trial)
-    if trial.attribute_order is not None:
-        tables = tuple(tables[k] for k in order)
-        texts = tuple(texts[k] for k in order)
-        rows = tuple(tuple(row[k] for k in order) for row in rows)
-    try:
-        line = "".join(
-            f" {label} {' '.join([table[v] for table, v in zip(tables, row, strict=True)])}"
-            for label, row in zip(_LABELS, rows, strict=False)
-        )
-    except KeyError as error:
-        raise PromptError(
-            f"scenario {fit.scenario.id!r}: organisms are shown whole numbers from 0 to 100, "
-            f"got {error.args[0]}"
-        ) from None
-    return line, texts, rows
-
-
-def _read_options(
-    body: list[str], line: str
-) -> tuple[tuple[str, ...], tuple[tuple[float | str, ...], ...] | None]:
-    if not body:
-        return (), None
-    rows: list[list[float]] = []
-    names: list[list[str]] = []
-    for word in body:
-        if word in _LABEL_SET:
-            if word != _LABELS[len(rows)]:
-                raise _not_organism(f"option {_LABELS[len(rows)]}", f"option {word} in {line[:80]!r}")
-            rows.append([])
-            names.append([])
-            continue
-        known = _READ.get(word)
-        if known is None or not rows:
-            raise _not_organism("values like p12 after an option's label", f"{word!r} in {line[:80]!r}")
-        names[-1].append(known[0])
-        rows[-1].append(known[1])
-    if len(rows) < 2 or any(other != names[0] for other in names) or len(set(names[0])) < len(names[0]):
-        raise _not_organism("two or more options with the same attributes in the same order", repr(line[:80]))
-    if len(names[0]) < 2:
-        raise _not_organism("two or more attributes", repr(line[:80]))
-    return tuple(names[0]), tuple(map(tuple, rows))
-
-
-def _format_of(verb: str, n_asked: int, line: str) -> ReportFormat:
-    if verb == "weigh":
-        return "single" if n_asked == 1 else "object"
-    if verb == "rank" and n_asked > 1:
-        return "ranking"
-    if verb == "heavier" and n_asked == 2:
-        return "comparison"
-    raise _not_organism("choose, weigh, heavier (two words) or rank", repr(line[:80]))
-
-
-def _parse_one(text: str, content: PromptContent) -> ReportReading:
-    asked = content.asked
-    if len(text) > 64 + 16 * len(asked):
-        return ReportReading("unparsable", problems=("the answer is longer than any that was asked for",))
-    words = text.split()
-    if content.report_format == "comparison":
-        if len(words) == 1 and words[0] in asked:
-            return ReportReading(
-                "answered", comparisons=((words[0], next(a for a in asked if a != words[0])),)
-            )
-        return ReportReading(
-            "unparsable", problems=(f"expected one of {', '.join(asked)}, got {text[:40]!r}",)
-        )
-    if content.report_format == "ranking":
-        if sorted(words) == sorted(asked):
-            return ReportReading("answered", ranking=tuple(words))
-        return ReportReading(
-            "unparsable", problems=(f"expected each of {' '.join(asked)} once, got {text[:40]!r}",)
-        )
-    if not words or not all(_WHOLE.fullmatch(word) for word in words) or len(words) > len(asked):
-        return ReportReading(
-            "unparsable", problems=(f"expected {len(asked)} whole numbers, got {text[:40]!r}",)
-        )
-    if len(words) < len(asked):
-        return ReportReading("missing", problems=(f"expected {len(asked)} whole numbers, got {len(words)}",))
-    raw = {name: float(word) + 0.0 for name, word in zip(asked, words, strict=True)}
-    valid = {name: weight for name, weight in raw.items() if abs(weight) <= 100}
-    problems = tuple(f"{name}: {raw[name]:g} is beyond -100..100" for name in raw if name not in valid)
-    return ReportReading("out_of_range" if problems else "answered", valid, problems, raw)
-
-
-def _not_organism(expected: str, given: str) -> PromptError:
-    return PromptError(f"not a prompt of the organisms' language: expected {expected}, got {given}")
