@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from introspect.decision._model import Line, Record, Text
-from introspect.decision.grid import Grid, log_grid, plain, step_grid
+from introspect.decision.grid import Grid, decimal_width, log_grid, plain, step_grid
 from introspect.errors import ScenarioError
 
 __all__ = ["Attribute", "AttributeKind"]
@@ -90,7 +90,7 @@ class Attribute(Record):
             raise ValueError(f"the range {self.low} to {self.high} is wider than a number can hold")
         if self.scale == "log" and self.low <= 0:
             raise ValueError(f"a log scale needs low > 0, got low={plain(self.low)}")
-        if self.step is not None and not 0 < self.step <= self.high - self.low:
+        if self.step is not None and not 0 < self.step <= decimal_width(self.low, self.high):
             raise ValueError(f"step must be above 0 and at most high - low, got step={plain(self.step)}")
         _ = self.grid
         return self

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Grid", "default_step", "log_grid", "plain", "step_grid"]
+__all__ = ["Grid", "decimal_width", "default_step", "log_grid", "plain", "step_grid"]
 
 _EXACT = 2.0**53
 _MAX_DECIMALS = 15
@@ -30,7 +30,12 @@ def default_step(width: float) -> float:
         return 1.0
     if width >= 1:
         return 0.1
-    return float(Decimal(1).scaleb(math.floor(math.log10(width)) - 1))
+    return float(Decimal(1).scaleb(Decimal(repr(width)).adjusted() - 1))
+
+
+def decimal_width(low: float, high: float) -> float:
+    """`high - low` of the numbers as written: 0.3 - 0.1 is 0.2, which binary subtraction misses."""
+    return float(Decimal(repr(high)) - Decimal(repr(low)))
 
 
 def decimals_of(value: float) -> int:
@@ -94,7 +99,7 @@ def step_grid(low: float, high: float, step: float | None) -> Grid:
     """
     size = max(abs(low), abs(high))
     given = step is not None
-    by = default_step(high - low) if step is None else step
+    by = default_step(decimal_width(low, high)) if step is None else step
     decimals = max(decimals_of(by), decimals_of(low)) if given else decimals_of(by)
     if size / by > _EXACT or (decimals and size * 10.0**decimals > _EXACT) or decimals > _MAX_DECIMALS:
         what = f"low {plain(low)} and step {plain(by)}" if given else f"range {plain(low)} to {plain(high)}"

@@ -1,0 +1,187 @@
+"""Hypothesis strategies for the records of `introspect.decision`.
+
+Use them to test your own prompt style, probe or domain against any legal input:
+
+    @given(trial_sets(scenario_sets(attributes=attributes(kinds=("numeric",)))))
+    def test_my_style_reads_what_it_writes(trials): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from introspect.decision.attribute import Attribute, AttributeKind
+from introspect.decision.preference import Preference
+from introspect.decision.preference_set import PreferenceSet
+from introspect.decision.scenario import DecisionScenario
+from introspect.decision.scenario_set import ScenarioSet
+from introspect.decision.trial_block import TrialBlock
+from introspect.decision.trial_set import TrialSet
+from introspect.errors import MissingExtraError
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.strategies import SearchStrategy
+except ImportError:  # pragma: no cover
+    raise MissingExtraError("hypothesis", "testing") from None
+
+__all__ = [
+    "attributes",
+    "preference_sets",
+    "preferences",
+    "scenario_sets",
+    "scenarios",
+    "texts",
+    "trial_sets",
+]
+
+
+def texts(max_size: int = 12, exclude: str = "") -> SearchStrategy[str]:
+    """One line of any text that a record accepts: no control characters, not empty, no space at either end.
+
+    Example:
+        >>> texts(exclude="=").example().count("=")  # doctest: +SKIP
+        0
+    """
+    letters = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters=exclude)
+    plain = st.text("abcdefghijklmnopqrstuvwxyz_ -:'\"", min_size=1, max_size=max_size)
+    wild = st.text(letters, min_size=1, max_size=max_size)
+    return (plain | wild).map(str.strip).filter(bool)
+
+
+@st.composite
+def attributes(
+    draw: st.DrawFn,
+    kinds: Sequence[AttributeKind] = ("numeric", "ordered", "categorical"),
+    log_scale: bool = True,
+    names: SearchStrategy[str] | None = None,
+) -> Attribute:
+    """Attributes of these kinds; numeric ones of many widths, with and without a step, linear and log."""
+    name = draw(texts(exclude="=") if names is None else names)
+    kind = draw(st.sampled_from(list(kinds)))
+    if kind != "numeric":
+        levels = draw(st.lists(texts(8), min_size=2, max_size=5, unique=True))
+        return Attribute(name=name, levels=tuple(levels), ordered=kind == "ordered")
+    digits = draw(st.integers(-2, 4))
+    log = log_scale and draw(st.booleans())
+    low = draw(st.integers(1 if log else -5000, 5000))
+    width = draw(st.integers(1, 5000))
+    step = draw(st.none() | st.integers(1, width))
+    return Attribute(
+        name=name,
+        unit=draw(st.just("") | texts(6)),
+        low=_scaled(low, digits),
+        high=_scaled(low + width, digits),
+        step=None if step is None else _scaled(step, digits),
+        scale="log" if log else "linear",
+    )
+
+
+@st.composite
+def scenarios(
+    draw: st.DrawFn,
+    attributes: SearchStrategy[Attribute] | None = None,
+    min_attributes: int = 2,
+    max_attributes: int = 6,
+    ids: SearchStrategy[str] | None = None,
+) -> DecisionScenario:
+    """Scenarios with any legal words."""
+    axes = draw(
+        st.lists(
+            _any_attribute() if attributes is None else attributes,
+            min_size=min_attributes,
+            max_size=max_attributes,
+            unique_by=lambda axis: axis.name,
+        )
+    )
+    return DecisionScenario(
+        id=draw(texts() if ids is None else ids),
+        chooser=draw(texts()),
+        item=draw(texts()),
+        question=draw(texts(24)),
+        attributes=tuple(axes),
+        tags=tuple(draw(st.lists(texts(6), max_size=2))),
+    )
+
+
+def scenario_sets(
+    scenarios: SearchStrategy[DecisionScenario] | None = None, min_size: int = 1, max_size: int = 4
+) -> SearchStrategy[ScenarioSet]:
+    """Sets of scenarios with unique ids, of mixed shapes unless the scenarios given are alike."""
+    one = _any_scenario() if scenarios is None else scenarios
+    rows = st.lists(one, min_size=min_size, max_size=max_size, unique_by=lambda scenario: scenario.id)
+    return rows.map(ScenarioSet)
+
+
+def preferences(scenario: DecisionScenario, whole: bool = True) -> SearchStrategy[Preference]:
+    """Preferences of one scenario with at least one weight that is not 0; whole numbers from -100 to 100 or any."""
+    weight: SearchStrategy[Any] = (
+        st.integers(-100, 100) if whole else st.floats(-100, 100, allow_subnormal=False)
+    )
+    n = scenario.n_predictors
+    vectors = st.lists(weight, min_size=n, max_size=n).filter(lambda row: any(abs(w) > 1e-6 for w in row))
+    return vectors.map(lambda row: Preference.of(scenario, row))
+
+
+def preference_sets(
+    scenarios: Sequence[DecisionScenario], whole: bool = True
+) -> SearchStrategy[PreferenceSet]:
+    """One preference for each of these scenarios."""
+    return st.tuples(*(preferences(s, whole) for s in scenarios)).map(PreferenceSet)
+
+
+@st.composite
+def trial_sets(
+    draw: st.DrawFn,
+    scenarios: SearchStrategy[ScenarioSet] | None = None,
+    max_trials: int = 5,
+    n_options: SearchStrategy[int] | None = None,
+    labelled: bool | None = None,
+) -> TrialSet:
+    """Trials on the grids of some scenarios, with any flips and listing orders; ties may occur.
+
+    Args:
+        draw: Given by hypothesis.
+        scenarios: Where the trials come from.
+        max_trials: Per scenario.
+        n_options: Options per trial; two to four by default.
+        labelled: All trials labelled, none, or (None) some.
+    """
+    blocks = []
+    for scenario in draw(scenario_sets() if scenarios is None else scenarios):
+        n = draw(st.integers(1, max_trials))
+        options = draw(st.integers(2, 4) if n_options is None else n_options)
+        index = [
+            [[draw(st.integers(0, axis.grid.n - 1)) for axis in scenario.attributes] for _ in range(options)]
+            for _ in range(n)
+        ]
+        grid = np.array(index, dtype=np.int64)
+        values = np.stack([axis.grid.at(grid[..., k]) for k, axis in enumerate(scenario.attributes)], axis=-1)
+        low, high = {True: (0, options - 1), False: (-1, -1), None: (-1, options - 1)}[labelled]
+        blocks.append(
+            TrialBlock.of(
+                (scenario,),
+                np.zeros(n),
+                values,
+                label=[draw(st.integers(low, high)) for _ in range(n)],
+                flipped=[draw(st.booleans()) for _ in range(n)],
+                order=[draw(st.permutations(range(scenario.n_attributes))) for _ in range(n)],
+            )
+        )
+    return TrialSet(blocks)
+
+
+def _scaled(number: int, digits: int) -> float:
+    return float(Decimal(number).scaleb(-digits))
+
+
+def _any_attribute() -> SearchStrategy[Attribute]:
+    return attributes()
+
+
+def _any_scenario() -> SearchStrategy[DecisionScenario]:
+    return scenarios()
