@@ -1,1 +1,32 @@
+"""Fine-tuning and the checks around it."""
 
+from __future__ import annotations
+
+from introspect.training.canary import Canary, run_canary
+from introspect.training.checks import (
+    TrainingWarning,
+    check_answers,
+    check_labels,
+    check_one_sided,
+    check_round_trip,
+    contradictions,
+)
+from introspect.training.examples import Example, choice_examples, report_examples, training_set
+from introspect.training.fine_tuner import FineTuned, FineTuner
+
+__all__ = [
+    "Canary",
+    "Example",
+    "FineTuned",
+    "FineTuner",
+    "TrainingWarning",
+    "check_answers",
+    "check_labels",
+    "check_one_sided",
+    "check_round_trip",
+    "choice_examples",
+    "contradictions",
+    "report_examples",
+    "run_canary",
+    "training_set",
+]
