@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple
 
 from introspect.backend.protocol import ModelBackend
@@ -57,15 +58,11 @@ def run_sync(fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T:
     depth = _depth.get()
     portal = _portal(depth)
     call = _Call(fn, args, depth)
-    future: Future[None] | None = None
     try:
-        future = portal.start_task_soon(call.run)
+        portal.start_task_soon(call.run)
         call.wait()
     except BaseException:
-        call.abandoned = True
-        if future is not None:
-            future.cancel()
-            call.done.wait(_GRACE)
+        call.abandon()
         raise
     return call.result()
 
@@ -140,24 +137,30 @@ class _Call(Generic[T]):
         self._fn, self._args, self._depth = fn, args, depth
         self._value: list[T] = []
         self._error: BaseException | None = None
-        self.abandoned = False
-        self.done = threading.Event()
+        self._cancel: Callable[[], object] | None = None
+        self._abandoned = False
+        self._done = threading.Event()
 
     async def run(self) -> None:
-        from anyio import get_cancelled_exc_class
+        import asyncio
 
         _depth.set(self._depth + 1)
+        # Cancelled as asyncio does it, once: a cancelled anyio scope would also interrupt whatever the
+        # coroutine awaits while it cleans up.
+        task = asyncio.current_task()
+        if task is not None:
+            self._cancel = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
         try:
-            if not self.abandoned:
+            if not self._abandoned:
                 self._value.append(await self._fn(*self._args))
-        except get_cancelled_exc_class() as error:
+        except asyncio.CancelledError as error:
             self._error = error
             raise
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: let through, they would end the portal for everyone else.
             self._error = error
         finally:
-            self.done.set()
+            self._done.set()
 
     def wait(self) -> None:
         """Wait here, unless the asyncio task that called us is cancelled meanwhile.
@@ -167,9 +170,16 @@ class _Call(Generic[T]):
         """
         task = _current_task()
         before = task.cancelling() if task is not None else 0
-        while not self.done.wait(_POLL if task is not None else None):
+        while not self._done.wait(_POLL if task is not None else None):
             if task is not None and task.cancelling() > before:
                 raise sys.modules["asyncio"].CancelledError
+
+    def abandon(self) -> None:
+        """Cancel the coroutine and let it clean up, for a while."""
+        self._abandoned = True
+        if self._cancel is not None and not self._done.is_set():
+            self._cancel()
+            self._done.wait(_GRACE)
 
     def result(self) -> T:
         if self._error is not None:

@@ -16,6 +16,7 @@ from introspect.store.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
 __all__ = ["Connection"]
 
+_MAGIC = b"SQLite format 3\0"
 _BUSY = "another process has been writing to it for too long; end that process or try again"
 _ADVICE = {
     "SQLITE_NOTADB": "it is not a study file; give another path",
@@ -120,6 +121,7 @@ class Connection:
             raise StoreError(f"{self.path}: {advice} (SQLite: {error})") from error
 
     def _connect(self) -> sqlite3.Connection:
+        self._look()
         with self._explained():
             connection = sqlite3.connect(
                 self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
@@ -130,6 +132,20 @@ class Connection:
                 connection.close()
                 raise
         return connection
+
+    def _look(self) -> None:
+        # SQLite takes a file of a few bytes for an empty database, and would write over it.
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(512)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be read: {error.strerror}; check its rights") from error
+        if head and not head.startswith(_MAGIC):
+            raise StoreError(f"{self.path}: {_ADVICE['SQLITE_NOTADB']}")
+        if 0 < len(head) < 512:
+            raise StoreError(f"{self.path}: {_ADVICE['SQLITE_CORRUPT']}")
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         def one(sql: str) -> Any:
