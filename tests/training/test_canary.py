@@ -32,7 +32,7 @@ KNOWING = model(lambda request: TRAINED[request.messages[-1].content])
 
 
 def canary(base, tuned, examples=EXAMPLES, n=40) -> Canary:
-    return run_sync(run_canary, base, tuned, examples, STYLE, n)
+    return run_sync(run_canary, lambda: base, lambda: tuned, examples, STYLE, n)
 
 
 def test_an_unchanged_model_is_indistinguishable_and_said_so():
@@ -120,3 +120,25 @@ def test_failed_replies_are_left_out_and_none_at_all_is_an_error():
 def test_a_canary_survives_json():
     seen = canary(said("A"), KNOWING)
     assert Canary.model_validate_json(seen.model_dump_json()) == seen
+
+
+def test_two_models_are_never_open_at_once():
+    is_open: list[str] = []
+
+    class Local:
+        """A model that holds memory from opening to closing."""
+
+        def __init__(self, name: str) -> None:
+            assert not is_open
+            is_open.append(name)
+            self._model = said(name)
+            self.info = self._model.info
+            self.probe = self._model.probe
+            self.generate = self._model.generate
+
+        async def aclose(self) -> None:
+            is_open.pop()
+
+    seen = run_sync(run_canary, lambda: Local("A"), lambda: Local("B"), EXAMPLES, STYLE, 10)
+    assert seen.changed == 1.0
+    assert not is_open

@@ -13,12 +13,14 @@ from introspect.training.checks import (
 )
 from introspect.training.examples import Example, choice_examples, report_examples, training_set
 from introspect.training.fine_tuner import FineTuned, FineTuner
+from introspect.training.replies import StoredReplies
 
 __all__ = [
     "Canary",
     "Example",
     "FineTuned",
     "FineTuner",
+    "StoredReplies",
     "TrainingWarning",
     "check_answers",
     "check_labels",

@@ -8,7 +8,7 @@ training prompts.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -82,13 +82,13 @@ class Canary(BaseModel):
                 f"the tuned model gives the same answers as its base on all {self.n} training prompts that "
                 f"were asked (trained answers: {100 * self.accuracy_after:.0f} %)"
             )
-        if self.unread_after > 0.5:
-            said.append(f"{100 * self.unread_after:.0f} % of the tuned model's answers could not be read")
-        if not self.already_right and self._at_chance():
+        elif not self.already_right and self._at_chance():
             said.append(
                 f"the tuned model gives the trained answer on {100 * self.accuracy_after:.0f} % of {self.n} "
                 f"training prompts (base: {100 * self.accuracy_before:.0f} %): the training did not take"
             )
+        if self.unread_after > 0.5:
+            said.append(f"{100 * self.unread_after:.0f} % of the tuned model's answers could not be read")
         return tuple(said)
 
     def _at_chance(self) -> bool:
@@ -100,8 +100,8 @@ class Canary(BaseModel):
 
 
 async def run_canary(
-    base: ModelBackend,
-    tuned: ModelBackend,
+    base: Callable[[], ModelBackend],
+    tuned: Callable[[], ModelBackend],
     examples: Sequence[Example],
     style: PromptStyle,
     n: int = 32,
@@ -110,8 +110,9 @@ async def run_canary(
     """Ask both models a sample of the training prompts.
 
     Args:
-        base: Before training.
-        tuned: After.
+        base: Opens the model before training.
+        tuned: Opens it after. They are opened, asked and closed one after the other: two local models may not
+            fit into memory together.
         examples: What was trained on.
         style: Reads the answers.
         n: How many prompts to ask, each of both models.
@@ -119,11 +120,12 @@ async def run_canary(
 
     Raises:
         TrainingError: There is no prompt that both models replied to.
+        BackendError: A model cannot be opened.
     """
     picked = stream(seed, "canary").choice(len(examples), size=min(n, len(examples)), replace=False)
     sample = [examples[int(k)] for k in np.sort(picked)]
     requests = [_request(example) for example in sample]
-    before, after = await collect(base, requests), await collect(tuned, requests)
+    before, after = await _ask(base, requests), await _ask(tuned, requests)
     pairs = [
         (example, old, new)
         for example, old, new in zip(sample, before, after, strict=True)
@@ -132,8 +134,8 @@ async def run_canary(
     if not pairs:
         reasons = [reply.reason or reply.status for reply in (*after, *before) if reply.status == "failed"]
         raise TrainingError(
-            f"after training, no training prompt got a reply from both {base.info.ref} and {tuned.info.ref} "
-            f"({len(sample)} asked). First reason: {reasons[0]}"
+            f"after training, none of {len(sample)} training prompts got a reply from both the base and the "
+            f"tuned model. First reason: {reasons[0]}"
         )
     contents = [example.prompt.content for example, _, _ in pairs]
     shifts = [shift for _, old, new in pairs if (shift := _shift(old, new)) is not None]
@@ -148,6 +150,14 @@ async def run_canary(
         unread_after=float(np.mean([not _read(style, e.prompt.content, new.text) for e, _, new in pairs])),
         chance=float(np.mean([1 / len(c.options or "AB") for c in contents])) if kind == "choice" else None,
     )
+
+
+async def _ask(open_: Callable[[], ModelBackend], requests: Sequence[Request]) -> list[Reply]:
+    model = open_()
+    try:
+        return await collect(model, requests)
+    finally:
+        await model.aclose()
 
 
 def _request(example: Example) -> Request:

@@ -269,15 +269,14 @@ class FineTuner:
         return FolderJobs(root / job)
 
     async def _canary(self, base: ModelRef, tuned: ModelRef, examples: Sequence[Example]) -> Canary:
-        before = self.open(base, self.cache)
-        try:
-            after = self.open(tuned, self.cache)
-            try:
-                canary = await run_canary(before, after, examples, self._style, self.canary, self.spec.seed)
-            finally:
-                await after.aclose()
-        finally:
-            await before.aclose()
+        canary = await run_canary(
+            lambda: self.open(base, self.cache),
+            lambda: self.open(tuned, self.cache),
+            examples,
+            self._style,
+            self.canary,
+            self.spec.seed,
+        )
         if canary.indistinguishable and not canary.already_right and self.on_canary == "raise":
             raise TrainingError(
                 f"training changed nothing that can be seen: {canary.sentences()[0]}. Look whether the "
