@@ -210,8 +210,9 @@ class TrialBlock:
         if self._ranges is None:
             out = np.empty((len(index), self.n_options, self.n_predictors))
             rows = np.argsort(index, kind="stable")
-            present, starts = np.unique(index[rows], return_index=True)
-            for k, group in zip(present.tolist(), np.split(rows, starts[1:]), strict=True):
+            groups = np.unique(index[rows], return_index=True, return_counts=True)
+            for k, start, size in zip(*(part.tolist() for part in groups), strict=True):
+                group = rows[start : start + size]
                 out[group] = self.scenarios[k].encode(values[group])
             return out
         low, width, log = self._ranges

@@ -118,7 +118,7 @@ def scenario_sets(
 
 
 def preferences(scenario: DecisionScenario, whole: bool = True) -> SearchStrategy[Preference]:
-    """Preferences of one scenario with at least one weight that is not 0; whole numbers from -100 to 100 or any."""
+    """Preferences of one scenario, from -100 to 100, with at least one weight that is not 0."""
     weight: SearchStrategy[Any] = (
         st.integers(-100, 100) if whole else st.floats(-100, 100, allow_subnormal=False)
     )
