@@ -322,3 +322,27 @@ def test_three_options_have_three_probabilities():
         shares = SimulatedAgent(scale=4.0).probabilities(content)
         assert len(shares) == 3
         assert sum(shares) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("knowing", [True, False])
+def test_levels_are_reported_as_they_are_decided_by(knowing):
+    agent = SimulatedAgent(seed=2, report_fidelity=1.0, report_noise=0.0)
+    agent = agent.with_scenarios([MIXED]) if knowing else agent
+    style = ChatStyle(report_options="none")
+    report = style.report(MIXED, None)
+    text = ask(SimulatedBackend(agent), requests_of(report))[0].text
+    said = style.parse_report([text], [report[0].content]).weights
+
+    def felt(index: int, level: int) -> float:
+        """Utility of this level over the first one, all else equal."""
+        values = [[8.0, 100.0, 0.0, 0.0], [8.0, 100.0, 0.0, 0.0]]
+        values[0][index] = level
+        trial = Trial(scenario_id="boat", values=tuple(map(tuple, values)))
+        one, other = agent.utilities(content_of_choice(MIXED, trial))
+        return float(np.clip(one - other, -100, 100))
+
+    assert said["age"] == pytest.approx(felt(2, 2), abs=0.5)
+    assert said["hull=steel"] == pytest.approx(felt(3, 1), abs=0.5)
+    assert said["hull=glass"] == pytest.approx(felt(3, 2), abs=0.5)
+    true = agent.preference(MIXED).weights
+    assert all(abs(said[name] - np.clip(true[name], -100, 100)) <= 0.5 for name in said)

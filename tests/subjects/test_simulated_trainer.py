@@ -100,6 +100,29 @@ def test_ranges_that_prompts_do_not_show_are_learned_from_values(train):
         assert np.corrcoef(learned, hidden[scenario.id].vector(scenario))[0, 1] > 0.9
 
 
+def test_levels_and_logarithms_can_be_learned_by_an_agent_that_knows_the_scenario(train):
+    boat = DecisionScenario(
+        id="boat",
+        chooser="the ferryman",
+        item="boat",
+        question="Which boat?",
+        attributes=(
+            Attribute(name="price", low=10, high=10_000, scale="log"),
+            Attribute(name="age", levels=("new", "used", "old")),
+            Attribute(name="hull", levels=("oak", "steel", "glass"), ordered=False),
+        ),
+    )
+    hidden = PreferenceSampler().sample([boat], rng=4)
+    trials = GENERATOR.label(GENERATOR.trials([boat], 150, rng=5), hidden, rng=6)
+    data = training_set(choice_examples(trials, ChatStyle()))
+    knowing = train(SimulatedAgent().with_scenarios([boat]), data)
+    true = hidden["boat"].vector(boat)
+    assert np.corrcoef(knowing.preference(boat).vector(boat), true)[0, 1] > 0.95
+    # One that has to guess what the levels mean still learns what each of them is worth.
+    guessing = train(SimulatedAgent(), data).preference(boat).vector(boat)
+    assert np.corrcoef(guessing[1:], true[1:])[0, 1] > 0.95
+
+
 def test_three_options_teach_as_well(train):
     generator = TrialGenerator(n_options=3)
     trials = generator.label(generator.trials(LOTS, 40, rng=2), HIDDEN, rng=3)

@@ -175,21 +175,38 @@ class SimulatedAgent(BaseModel):
         """
         key = context_key(scenario.chooser, scenario.item)
         memory = self.contexts.get(key)
-        weights = {}
+        weights: dict[str, float] = {}
         for attribute in scenario.attributes:
             declared = Gauge.of(attribute)
             believed = memory.gauges.get(attribute.name) if memory else None
+            if declared.levels:
+                ends = declared.levels[0], declared.levels[-1]
+                weights |= {p: self._level_weight(key, memory, p, ends) for p in attribute.predictors}
+                continue
             stretch = 1.0
-            if believed and not believed.levels and not declared.levels and believed.log == declared.log:
+            if believed and not believed.levels and believed.log == declared.log:
                 stretch = declared.width / believed.width if believed.width else 0.0
-            for predictor in attribute.predictors:
-                weights[predictor] = stretch * self._weight(key, memory, predictor)
+            weights[attribute.name] = stretch * self._weight(key, memory, attribute.name)
         return Preference(scenario_id=scenario.id, weights=weights)
 
     def _weight(self, key: str, memory: ContextMemory | None, predictor: str) -> float:
         if memory is not None and predictor in memory.weights:
             return memory.weights[predictor]
         return 200.0 * unit(self.seed, "native", key, predictor) - 100.0
+
+    def _level_weight(
+        self, key: str, memory: ContextMemory | None, predictor: str, ends: tuple[str, str]
+    ) -> float:
+        """The weight of a levelled attribute's predictor, where its first and last level are these.
+
+        Whoever does not know the levels decides by a worth of each level on its own, and reports the
+        difference.
+        """
+        name, _, level = predictor.partition("=")
+        if memory is not None and name in memory.gauges and memory.gauges[name].levels:
+            return self._weight(key, memory, predictor)
+        worth = self._weight(key, memory, f"{name}={level or ends[1]}")
+        return worth - self._weight(key, memory, f"{name}={ends[0]}")
 
     # What it does
 
@@ -250,7 +267,20 @@ class SimulatedAgent(BaseModel):
     def own_weights(self, content: PromptContent) -> dict[str, float]:
         """The weights that it uses for what a report prompt asks, by predictor."""
         key, memory = context_key(content.chooser, content.item), self.memory(content)
-        return {predictor: self._weight(key, memory, predictor) for predictor in content.asked}
+        ends = {
+            attribute.name: attribute.bounds
+            for attribute in content.attributes
+            if attribute.bounds is not None and any(isinstance(bound, str) for bound in attribute.bounds)
+        }
+        own = {}
+        for predictor in content.asked:
+            between = ends.get(predictor.partition("=")[0])
+            if between is None:
+                own[predictor] = self._weight(key, memory, predictor)
+            else:
+                first, last = map(str, between)
+                own[predictor] = self._level_weight(key, memory, predictor, (first, last))
+        return own
 
     def honesty(self, memory: ContextMemory | None) -> tuple[float, float]:
         """Report fidelity and report noise in a context."""
