@@ -41,7 +41,8 @@ def test_noisy_choices_reveal_them_too(make_world):
 
 
 def test_the_true_scale_is_found_where_noise_bounds_it(make_world):
-    # At 5 logits between the ends of the heaviest attribute, the fit should say about 5, not a normalised number.
+    # At 5 logits between the ends of the heaviest attribute, the fit should say about 5, not a normalised
+    # number.
     _, preferences, trials = make_world(n_scenarios=20, n_trials=400, scale=5.0)
     weights = ChoiceModel(tau=20.0).fit(trials)
     ratio = [
@@ -55,7 +56,9 @@ def test_a_leaning_to_the_first_option_goes_to_the_intercept_and_not_to_the_weig
     _, preferences, trials = make_world(n_scenarios=10, n_trials=300)
     rng = np.random.default_rng(0)
     block = trials.blocks[0]
-    utility = np.array([list(preferences[s.id].weights.values()) for s in block.scenarios])[block.scenario_index]
+    utility = np.array([list(preferences[s.id].weights.values()) for s in block.scenarios])[
+        block.scenario_index
+    ]
     logits = 0.05 * (trials.differences(block) * utility).sum(axis=1) + 2.0
     first = rng.random(len(trials)) < 1 / (1 + np.exp(-logits))
     weights = ChoiceModel().fit(trials.with_labels(np.where(first, 0, 1)))
@@ -151,7 +154,9 @@ def test_an_attribute_that_never_differs_is_flagged(make_world):
     block = trials.blocks[0]
     values = block.values.copy()
     values[:, 1, 2] = values[:, 0, 2]
-    weights = ChoiceModel().fit(TrialSet([TrialBlock.of(block.scenarios, block.scenario_index, values, block.label)]))
+    weights = ChoiceModel().fit(
+        TrialSet([TrialBlock.of(block.scenarios, block.scenario_index, values, block.label)])
+    )
     assert "no_variation" in weights.flags[0]
     assert weights.coef[0][2] == 0.0
 

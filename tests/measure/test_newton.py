@@ -14,8 +14,10 @@ from introspect.measure.newton import MapFit, fit_map
 SD = np.array([5.0, 5.0, 5.0, 5.0])
 
 
-def data(seed: int, n_contexts: int = 2, n_trials: int = 25, n_rivals: int = 1, n_coef: int = 4, scale: float = 6.0):
-    """Random differences in [-1, 1] and choices made from them; with a large scale every choice is explained."""
+def data(
+    seed: int, n_contexts: int = 2, n_trials: int = 25, n_rivals: int = 1, n_coef: int = 4, scale: float = 6.0
+):
+    """Random differences in [-1, 1] and choices made from them; a large scale explains every choice."""
     rng = np.random.default_rng(seed)
     design = rng.uniform(-1, 1, (n_contexts, n_trials, n_rivals, n_coef))
     true = rng.normal(size=(n_contexts, n_coef)) * scale
@@ -114,7 +116,9 @@ def test_case_weights_count_rows(seed, scale, n_rivals):
 @quick
 @given(seeds, st.sampled_from([1, 2]))
 def test_fitting_together_is_fitting_one_by_one(seed, n_rivals):
-    parts = [data(seed + i, n_contexts=1, scale=scale, n_rivals=n_rivals) for i, scale in enumerate((0, 2, 200))]
+    parts = [
+        data(seed + i, n_contexts=1, scale=scale, n_rivals=n_rivals) for i, scale in enumerate((0, 2, 200))
+    ]
     design, outcome = (np.concatenate(side) for side in zip(*parts, strict=True))
     together = fit_map(design, outcome, SD)
     for c, (x, y) in enumerate(parts):
@@ -127,7 +131,9 @@ def test_fitting_together_is_fitting_one_by_one(seed, n_rivals):
 @given(seeds, scales)
 def test_weights_grow_with_the_prior_scale(seed, scale):
     design, outcome = data(seed, scale=scale)
-    norms = [np.linalg.norm(fit_map(design, outcome, np.full(4, tau)).coef, axis=1) for tau in (0.5, 1, 5, 20)]
+    norms = [
+        np.linalg.norm(fit_map(design, outcome, np.full(4, tau)).coef, axis=1) for tau in (0.5, 1, 5, 20)
+    ]
     assert (np.diff(norms, axis=0) >= -1e-9).all()
 
 

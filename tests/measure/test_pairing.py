@@ -50,7 +50,14 @@ def test_contexts_without_weights_are_counted_and_those_not_asked_about_are_not(
 
 
 def test_contexts_without_a_valid_report_are_counted():
-    row = {"scenario_id": "k1", "repeat": 0, "weights": {"p": 3.0}, "text": ["no"], "problems": [], "shown": None}
+    row = {
+        "scenario_id": "k1",
+        "repeat": 0,
+        "weights": {"p": 3.0},
+        "text": ["no"],
+        "problems": [],
+        "shown": None,
+    }
     source = {"model": "m", "probe": "x", "seed": 0, "signed": True}
     table = ReportTable.of_rows([{**row, "status": "refused"}], {"k1": ("p", "q")}, source)
     assert pair(table, LEARNED).dropped == {"no valid report": ("k1",)}

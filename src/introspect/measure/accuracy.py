@@ -85,7 +85,7 @@ class Accuracy:
         lines = []
         r = self.pooled_r
         if math.isfinite(r):
-            text = f"Reports and learned weights correlate at r = {r:.2f} over {self.n_contexts} contexts"
+            text = f"Reports and learned weights correlate at r = {_short(r)} over {self.n_contexts} contexts"
             if math.isfinite(self.pooled_interval.low):
                 low, high = self.pooled_interval
                 text += f" (95 % interval over the contexts of this training run {low:.2f} to {high:.2f})"
@@ -97,9 +97,9 @@ class Accuracy:
             )
         if math.isfinite(self.p):
             lines.append(
-                f"Reports dealt out to other contexts reach r = {self.shuffle_quantiles[1]:.2f} at the "
+                f"Reports dealt out to other contexts reach r = {_short(self.shuffle_quantiles[1])} at the "
                 f"median (p = {self.p_shuffle:.4f}), weights permuted inside each report "
-                f"r = {self.permutation_quantiles[1]:.2f} (p = {self.p_permutation:.4f})."
+                f"r = {_short(self.permutation_quantiles[1])} (p = {self.p_permutation:.4f})."
             )
         if math.isfinite(self.sign_agreement):
             lines.append(
@@ -108,8 +108,13 @@ class Accuracy:
             )
         lines.append(f"{self.n_contexts} of the {self.n_asked} contexts asked about could be scored.")
         lines += [f"Left out, {reason}: {len(ids)}." for reason, ids in self.dropped.items()]
-        lines += [f"{name} is undefined: {reason}." for name, reason in self.reasons.items()]
+        unsaid = {"response_rate"}  # of no interest where no single reports were given
+        lines += [f"{name} is undefined: {why}." for name, why in self.reasons.items() if name not in unsaid]
         return lines
+
+
+def _short(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # never "-0.00"
 
 
 def _plain(value: object) -> JsonValue:

@@ -17,7 +17,7 @@ from introspect.decision.scenario import DecisionScenario
 from introspect.decision.trial import Trial
 from introspect.decision.trial_set import TrialSet
 from introspect.errors import MeasureError
-from introspect.measure.tabular import number, read_csv, read_jsonl, write_csv, write_jsonl
+from introspect.measure.tabular import number, read_csv, read_jsonl, require, write_csv, write_jsonl
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,6 +192,7 @@ class ChoiceTable:
             MeasureError: The file holds something else.
         """
         header, rows = read_jsonl(path, "choice_table")
+        require(header, ("model", "probe", "scenarios"), f"the first line of {path}")
         scenarios = [DecisionScenario.model_validate(entry) for entry in header["scenarios"]]
         return cls._from_rows(rows, scenarios, header["model"], header["probe"])
 
@@ -280,6 +281,8 @@ class ChoiceTable:
     def _from_rows(
         cls, rows: Sequence[Mapping[str, Any]], scenarios: Iterable[DecisionScenario], model: str, probe: str
     ) -> ChoiceTable:
+        for at, row in enumerate(rows, 1):
+            require(row, _COLUMNS[:-2], f"choice {at}")
         fields = ("scenario_id", "values", "label", "flipped", "attribute_order")
         singles = [Trial.model_validate({name: row[name] for name in fields}) for row in rows]
         trials = TrialSet.from_trials(scenarios, singles)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from introspect.decision.trial import Trial
 from introspect.errors import MeasureError
-from introspect.measure.tabular import number, read_csv, read_jsonl, write_csv, write_jsonl
+from introspect.measure.tabular import number, read_csv, read_jsonl, require, write_csv, write_jsonl
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,8 @@ _COLUMNS = (
     "scenario_id", "repeat", "predictor", "weight", "status", "text", "problems", "shown", "model", "probe",
     "seed", "signed",
 )  # fmt: skip
+_FIELDS = ("scenario_id", "repeat", "status", "weights", "text", "problems", "shown")
+_SOURCE = ("model", "probe", "seed", "signed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,6 +231,7 @@ class ReportTable:
             MeasureError: The file holds something else.
         """
         header, rows = read_jsonl(path, "report_table")
+        require(header, (*_SOURCE, "predictors"), f"the first line of {path}")
         return cls.of_rows(rows, header["predictors"], header)
 
     def to_csv(self, path: Path | str) -> None:
@@ -285,6 +288,7 @@ class ReportTable:
         place = {scenario: number for number, scenario in enumerate(names)}
         weights = np.full((len(rows), max(map(len, names.values()), default=0)), np.nan)
         for i, row in enumerate(rows):
+            require(row, _FIELDS, f"report {i + 1}")
             if row["scenario_id"] not in place:
                 raise MeasureError(f"a report is of scenario {row['scenario_id']!r}, which is not listed")
             own = names[row["scenario_id"]]
@@ -312,7 +316,7 @@ class ReportTable:
         )
 
     def _source(self) -> dict[str, Any]:
-        return {"model": self.model, "probe": self.probe, "seed": self.seed, "signed": self.signed}
+        return {name: getattr(self, name) for name in _SOURCE}
 
     def _rows(self) -> list[dict[str, Any]]:
         rows = []

@@ -12,7 +12,7 @@ from typing import Any
 
 from introspect.errors import MeasureError
 
-__all__ = ["number", "read_csv", "read_jsonl", "write_csv", "write_jsonl"]
+__all__ = ["number", "read_csv", "read_jsonl", "require", "write_csv", "write_jsonl"]
 
 # Texts are kept even where a model sent half a surrogate pair, which plain UTF-8 cannot hold.
 _ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogatepass"}
@@ -71,6 +71,17 @@ def read_jsonl(path: Path | str, kind: str) -> tuple[dict[str, Any], list[dict[s
         found = rows[0].get("kind") if rows else None
         raise MeasureError(f"{path} does not hold a {kind} file (its first line says {found!r})")
     return rows[0], rows[1:]
+
+
+def require(row: Mapping[str, Any], names: Iterable[str], what: str) -> None:
+    """Refuse a row that lacks a field.
+
+    Raises:
+        MeasureError: Naming the fields.
+    """
+    absent = [name for name in names if name not in row]
+    if absent:
+        raise MeasureError(f"{what} lacks {', '.join(absent)}; it has {', '.join(row)}")
 
 
 def number(value: Any) -> float:

