@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,13 @@ def test_csv_loses_nothing(table, tmp_path_factory):
     path = tmp_path_factory.mktemp("t") / "choices.csv"
     table.to_csv(path)
     assert ChoiceTable.from_csv(path, [TWO, THREE]) == table
+
+
+def test_csv_keeps_every_kind_of_line_break(make_world, tmp_path):
+    _, _, trials = make_world(n_scenarios=1, n_trials=4)
+    table = replace(ChoiceTable.from_choices(trials, [0] * 4), text=("\r", "a\r\nb", "\n", '"\x00\u2028,'))
+    table.to_csv(tmp_path / "t.csv")
+    assert ChoiceTable.from_csv(tmp_path / "t.csv", trials.scenarios) == table
 
 
 @quick

@@ -94,8 +94,8 @@ def test_raw_draws_have_the_posterior_mean_and_covariance(seed):
     cov = np.array([[2.0, 0.5], [0.5, 1.0]])
     weights = LearnedWeights(
         scenario_ids=("k",), predictors=(("p", "q"),), coef=(np.array([1.0, -2.0]),),
-        intercept=(np.zeros(0),), cov=(cov,), n_trials=np.array([9]), n_missing=np.array([0]), flags=((),), log_evidence=np.zeros(1),
-        tau=5.0, intercept_sd=5.0,
+        intercept=(np.zeros(0),), cov=(cov,), n_trials=np.array([9]), n_missing=np.array([0]), flags=((),),
+        log_evidence=np.zeros(1), tau=5.0, intercept_sd=5.0,
     )  # fmt: skip
     drawn = weights.draws(20000, rng=seed, normalise=False)["k"]
     np.testing.assert_allclose(drawn.mean(axis=0), [1.0, -2.0], atol=0.06)

@@ -21,7 +21,8 @@ _ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogatepass"}
 def write_csv(path: Path | str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write rows; NaN and None are empty cells, floats have all their digits."""
     with Path(path).open("w", newline="", **_ENCODING) as file:
-        writer = csv.writer(file, lineterminator="\n")
+        # The end of line decides what is quoted: with a bare "\n" a lone "\r" in a text would end its row.
+        writer = csv.writer(file, lineterminator="\r\n")
         writer.writerow(columns)
         writer.writerows([_cell(row[name]) for name in columns] for row in rows)
 
