@@ -141,6 +141,20 @@ def test_what_the_trainer_finds_is_a_refusal(tuner):
     assert trainer.given == []
 
 
+def test_a_trainer_s_check_may_raise_or_hand_back_a_summary(tuner):
+    class Summing(Watched):
+        def check(self, base, data):
+            return {"examples": len(data)}
+
+    class Raising(Watched):
+        def check(self, base, data):
+            raise TrainingError("example 7 is cut off")
+
+    assert tuner(trainer=Summing()).instil(BASE, TRIALS, HIDDEN).n_examples == 180
+    with pytest.raises(TrainingError, match="example 7"):
+        tuner(trainer=Raising()).instil(BASE, TRIALS, HIDDEN)
+
+
 def test_noisy_labels_pass_with_their_noise_stated(tuner):
     noisy = GENERATOR.label(TRIALS, HIDDEN, "logistic", rng=5, scale=10.0)
     with pytest.raises(TrainingError, match="contradict"):

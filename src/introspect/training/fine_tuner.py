@@ -293,7 +293,9 @@ async def _ask_trainer(trainer: Trainer, base: ModelRef, data: TrainingSet) -> N
         return
     from anyio.to_thread import run_sync as in_thread
 
-    problems = tuple(await in_thread(check, base, data))
+    found = await in_thread(check, base, data)
+    # A check may also raise, and hand back a summary of what it saw.
+    problems = tuple(found) if isinstance(found, Sequence) else ()
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise TrainingError(
