@@ -39,6 +39,24 @@ def test_json_lines_lose_nothing(tmp_path_factory, trials):
 
 @FEW
 @given(trial_sets())
+def test_columns_lose_nothing_and_fit_in_a_plain_npz(tmp_path_factory, trials):
+    path = tmp_path_factory.mktemp("io") / "trials.npz"
+    np.savez(path, **trials.to_columns())
+    with np.load(path, allow_pickle=False) as columns:
+        assert TrialSet.from_columns(dict(columns)) == trials
+
+
+def test_columns_that_are_not_all_there_are_refused():
+    columns = small().to_columns()
+    del columns["0.label"]
+    with pytest.raises(ScenarioError, match="trial columns must be"):
+        TrialSet.from_columns(columns)
+    with pytest.raises(ScenarioError, match="must be 0 to 10, got 99"):
+        TrialSet.from_columns({**small().to_columns(), "0.values": small().blocks[0].values + 98})
+
+
+@FEW
+@given(trial_sets())
 def test_csv_loses_nothing(tmp_path_factory, trials):
     path = tmp_path_factory.mktemp("io") / "trials.csv"
     trials.to_csv(path)

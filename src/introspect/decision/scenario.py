@@ -79,7 +79,7 @@ class DecisionScenario(Record):
     @property
     def n_predictors(self) -> int:
         """How many weights a preference in this scenario has."""
-        return len(self.predictors)
+        return sum(len(a.levels) - 1 if a.levels and not a.ordered else 1 for a in self.attributes)
 
     def attribute(self, name: str) -> Attribute:
         """The attribute of that name.

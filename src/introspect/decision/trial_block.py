@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -128,7 +128,7 @@ class TrialBlock:
 
     def take(self, where: NDArray[Any] | slice) -> TrialBlock:
         """The trials at these positions (indices, mask or slice)."""
-        return TrialBlock(
+        return self._unchecked(
             self.scenarios,
             self.scenario_index[where],
             self.values[where],
@@ -136,6 +136,14 @@ class TrialBlock:
             self.flipped[where],
             self.order[where],
         )
+
+    @classmethod
+    def _unchecked(cls, *columns: Any) -> TrialBlock:
+        """A part of a checked block needs no second check, whose cost grows with all its scenarios."""
+        block = object.__new__(cls)
+        for field, column in zip(fields(cls), columns, strict=True):
+            object.__setattr__(block, field.name, column)
+        return block
 
     def used(self) -> TrialBlock:
         """The same trials with only the scenarios that have some, in order of their first trial."""
@@ -148,7 +156,7 @@ class TrialBlock:
             return self
         position = np.zeros(len(self.scenarios), dtype=np.int32)
         position[order] = np.arange(len(order))
-        return TrialBlock(
+        return self._unchecked(
             tuple(self.scenarios[i] for i in order),
             position[self.scenario_index],
             self.values,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.scenario_set import ScenarioSet
@@ -20,10 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "blocks_of",
+    "from_columns",
     "read_csv",
     "read_frame",
     "read_jsonl",
-    "rows_of",
+    "row_of",
+    "to_columns",
     "to_frame",
     "write_csv",
     "write_jsonl",
@@ -31,6 +36,7 @@ __all__ = [
 
 _FORMAT = "introspect-trials"
 _VERSION = 1
+_ARRAYS = ("scenario_index", "values", "label", "flipped", "order")
 _FIXED = ("scenario_id", "label", "flipped", "attribute_order")
 
 
@@ -162,6 +168,34 @@ def _json_row(path: str | Path, number: int, line: str) -> Row:
         ) from None
 
 
+def to_columns(blocks: Sequence[TrialBlock]) -> dict[str, NDArray[Any]]:
+    """Every block's columns as flat named arrays, its scenarios as one JSON text."""
+    columns: dict[str, NDArray[Any]] = {}
+    for number, block in enumerate(blocks):
+        columns[f"{number}.scenarios"] = np.array(ScenarioSet(block.scenarios).to_json())
+        for name in _ARRAYS:
+            columns[f"{number}.{name}"] = getattr(block, name)
+    return columns
+
+
+def from_columns(columns: Mapping[str, NDArray[Any]]) -> list[TrialBlock]:
+    """The inverse of `to_columns`.
+
+    Raises:
+        ScenarioError: A column is missing, unknown or does not fit the others.
+    """
+    n = sum(name.endswith(".scenarios") for name in columns)
+    wanted = [f"{number}.{name}" for number in range(n) for name in ("scenarios", *_ARRAYS)]
+    if set(wanted) != set(columns):
+        raise ScenarioError(f"trial columns must be {', '.join(wanted) or 'none'}; got {', '.join(columns)}")
+    blocks = []
+    for number in range(n):
+        scenarios = ScenarioSet.from_json(str(columns[f"{number}.scenarios"]), "trial columns")
+        block = TrialBlock.of(scenarios, **{name: columns[f"{number}.{name}"] for name in _ARRAYS})
+        blocks.append(block.check_values())
+    return blocks
+
+
 def write_csv(path: str | Path, blocks: Sequence[TrialBlock]) -> None:
     """One row per trial: scenario_id, label, flipped, attribute_order, A.1, A.2, .., B.1, .. as texts."""
     axes = {s.id: s.attributes for block in blocks for s in block.scenarios}
@@ -276,7 +310,9 @@ def _cell(axis: Any, get: dict[str, Any], name: str) -> float:
     if name not in get:
         raise ScenarioError(f"column {name} is empty")
     cell = get[name]
-    return float(axis.parse(cell)) if isinstance(cell, str) else float(axis.parse(axis.format(cell)))
+    if isinstance(cell, str):
+        return float(axis.parse(cell))
+    return float(cell) if axis.levels is None else float(axis.parse(axis.format(cell)))
 
 
 def _whole(cell: Any) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,13 +88,13 @@ class TrialSet:
         return sum(block.n for block in self._blocks)
 
     def __iter__(self) -> Iterator[tuple[DecisionScenario, Trial]]:
-        return (row for block in self._blocks for row in _rows(block))
+        return (_row(block, i) for block in self._blocks for i in range(block.n))
 
     def __getitem__(self, index: int) -> tuple[DecisionScenario, Trial]:
         wanted = index + len(self) if index < 0 else index
         for block in self._blocks:
             if 0 <= wanted < block.n:
-                return next(_rows(block.take(slice(wanted, wanted + 1))))
+                return _row(block, wanted)
             wanted -= block.n
         raise IndexError(f"trial {index} of {len(self)}")
 
@@ -237,6 +237,24 @@ class TrialSet:
         """
         return cls(trial_io.blocks_of(scenarios, map(trial_io.row_of, trials)))
 
+    def to_columns(self) -> dict[str, NDArray[Any]]:
+        """Everything as flat named arrays (no objects), for an .npz file or a store's table.
+
+        Example:
+            >>> TrialSet.from_columns(TrialSet().to_columns()) == TrialSet()
+            True
+        """
+        return trial_io.to_columns(self.blocks)
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, NDArray[Any]]) -> TrialSet:
+        """The inverse of `to_columns`.
+
+        Raises:
+            ScenarioError: A column is missing, unknown or does not fit the others.
+        """
+        return cls(trial_io.from_columns(columns))
+
     def to_jsonl(self, path: str | Path) -> None:
         """Write JSON Lines: a header line with the scenarios, then one line per trial (levels as indices).
 
@@ -291,22 +309,18 @@ class TrialSet:
         return cls(trial_io.read_frame(frame, scenarios))
 
 
-def _rows(block: TrialBlock) -> Iterator[tuple[DecisionScenario, Trial]]:
-    identity = tuple(range(block.n_attributes))
-    for i in range(block.n):
-        scenario = block.scenarios[block.scenario_index[i]]
-        order = tuple(block.order[i].tolist())
-        label = int(block.label[i])
-        yield (
-            scenario,
-            Trial(
-                scenario_id=scenario.id,
-                values=tuple(map(tuple, block.values[i].tolist())),
-                label=None if label < 0 else label,
-                flipped=bool(block.flipped[i]),
-                attribute_order=None if order == identity else order,
-            ),
-        )
+def _row(block: TrialBlock, i: int) -> tuple[DecisionScenario, Trial]:
+    scenario = block.scenarios[block.scenario_index[i]]
+    order = block.order[i].tolist()
+    label = int(block.label[i])
+    trial = Trial(
+        scenario_id=scenario.id,
+        values=tuple(map(tuple, block.values[i].tolist())),
+        label=None if label < 0 else label,
+        flipped=bool(block.flipped[i]),
+        attribute_order=None if order == sorted(order) else tuple(order),
+    )
+    return scenario, trial
 
 
 def _merged(blocks: Sequence[TrialBlock]) -> TrialBlock:
