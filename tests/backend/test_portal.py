@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from introspect.backend import FunctionBackend, Message, Reply, Request, ask, collect, run_sync
+from introspect.backend import FunctionBackend, Message, Reply, Request, ask, collect, portal, run_sync
 from introspect.errors import BackendError
 
 
@@ -121,6 +121,16 @@ def test_a_forked_child_gets_a_portal_of_its_own(in_loop: bool) -> None:
         return fork_and_ask()
 
     assert (asyncio.run(main()) if in_loop else fork_and_ask()) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_fork_while_another_thread_makes_the_portal_does_not_hang_the_child() -> None:
+    with portal._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(0 if run_sync(double, 21) == 42 else 1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 INTERRUPTED = """

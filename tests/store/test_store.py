@@ -228,6 +228,28 @@ def test_a_forked_child_goes_on_without_harming_its_parent(store: Store) -> None
     assert {r.key for r in store.replies()} == {"before", "child", "parent"}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_fork_while_another_thread_is_writing_does_not_hang_the_child(store: Store) -> None:
+    holding, let_go = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with store._db.transaction():
+            holding.set()
+            let_go.wait(20)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    holding.wait(20)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if store.get_reply("k") is None else 1)
+    status = os.waitpid(child, 0)[1]
+    let_go.set()
+    writer.join(20)
+    assert status == 0
+
+
 # --- tables, blobs, manifest -------------------------------------------------------------------------------
 
 

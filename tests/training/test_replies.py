@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -132,3 +133,54 @@ def test_after_a_kill_only_what_was_not_delivered_is_asked_again(tmp_path: Path,
         replies = ask(model, questions)
     assert [reply.text for reply in replies] == [f"answer {i}" for i in range(10)]
     assert asked == [str(i) for i in range(at, 10)]
+
+
+INTERRUPTED = """
+import sys, time
+from introspect.backend import Cached, FunctionBackend, Message, Request, ask
+from introspect.store import Store
+from introspect.training.replies import StoredReplies
+
+calls = []
+
+def answer(request):
+    calls.append(1)
+    time.sleep(0.01)
+    return "A"
+
+store = Store.open(sys.argv[1])
+model = Cached(FunctionBackend(answer, name="numbers", version="1"), StoredReplies(store))
+questions = [Request(messages=(Message(role="user", content=str(i)),)) for i in range(100)]
+delivered = []
+
+def deliver(index, reply):
+    delivered.append(index)
+    print(index, flush=True)
+
+try:
+    ask(model, questions, on_reply=deliver)
+except KeyboardInterrupt:
+    kept = store.n_replies()
+    print("kept", len(delivered) <= kept <= len(calls) < 100, flush=True)
+    ask(model, questions)
+    print("repeated", len(calls) - 100, "lost", 100 - store.n_replies())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_ctrl_c_keeps_what_was_delivered_and_the_same_process_can_go_on(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "study.db")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        for _ in range(5):
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        said = process.stdout.read()
+    finally:
+        process.kill()
+        process.stdout.close()
+    assert "kept True\n" in said
+    # The one call that was under way may have been made in vain; no other is.
+    assert said.endswith(("repeated 0 lost 0\n", "repeated 1 lost 0\n"))
