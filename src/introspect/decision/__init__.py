@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 from introspect.decision.attribute import Attribute
+from introspect.decision.catalogue import catalogue
 from introspect.decision.generator import TrialGenerator
 from introspect.decision.labels import label
 from introspect.decision.leakage import LeakageReport, check_leakage
 from introspect.decision.preference import Preference
 from introspect.decision.preference_set import PreferenceSet
 from introspect.decision.prompt import AttributeText, ChatMessage, Prompt, PromptContent
+from introspect.decision.reading import PARSER_VERSION, ChoiceReading, ReadingStatus, ReportReading
 from introspect.decision.sampler import PreferenceSampler
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.scenario_set import ScenarioSet
+from introspect.decision.styles import ChatStyle, OrganismStyle, PromptStyle, organism_scenarios, trial_of
 from introspect.decision.trial import Trial, option_label
 from introspect.decision.trial_block import TrialBlock
 from introspect.decision.trial_set import TrialSet
 
-# Catalogue, readings and prompt styles: import them here and name them below.
-
 __all__ = [
+    "PARSER_VERSION",
     "Attribute",
     "AttributeText",
     "ChatMessage",
+    "ChatStyle",
+    "ChoiceReading",
     "DecisionScenario",
     "LeakageReport",
+    "OrganismStyle",
     "Preference",
     "PreferenceSampler",
     "PreferenceSet",
     "Prompt",
     "PromptContent",
+    "PromptStyle",
+    "ReadingStatus",
+    "ReportReading",
     "ScenarioSet",
     "Trial",
     "TrialBlock",
     "TrialGenerator",
     "TrialSet",
+    "catalogue",
     "check_leakage",
     "label",
     "option_label",
-    # Catalogue, readings and prompt styles: here.
+    "organism_scenarios",
+    "trial_of",
 ]

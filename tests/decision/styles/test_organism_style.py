@@ -143,9 +143,7 @@ def test_an_answer_that_is_not_there_is_missing() -> None:
     contents = [prompt.content for prompt in style.report(SCENARIOS[2])]
     reading = style.parse_report(["5"], contents)
     assert (reading.status, dict(reading.weights)) == ("missing", {"p": 5.0})
-    assert style.parse_report([], contents) == ReportReading(
-        "missing", problems=("expected 2 answers, got 0",)
-    )
+    assert style.parse_report([], contents) == ReportReading("missing", problems=("expected 2 answers, got 0",))
 
 
 @pytest.mark.parametrize(

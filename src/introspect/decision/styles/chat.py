@@ -137,9 +137,7 @@ class ChatStyle:
         predictors = tuple(name for k in order for name in scenario.attributes[k].predictors)
         prompts = []
         for asked in asked_sets(predictors, self.report_format):
-            content = content_of_report(
-                scenario, shown, asked, self.report_format, order, ranges=self.show_ranges
-            )
+            content = content_of_report(scenario, shown, asked, self.report_format, order, ranges=self.show_ranges)
             answers = PAIR_LABELS if self.report_format == "comparison" else None
             prompts.append(Prompt(render_text(content), content, answers, _room(content)))
         return tuple(prompts)

@@ -98,9 +98,7 @@ def read_text(messages: Sequence[ChatMessage]) -> PromptContent:
         PromptError: They were not rendered by it.
     """
     if [m.role for m in messages] != ["system", "user"] or messages[0].content != SYSTEM:
-        raise PromptError(
-            "not a chat prompt of this version: expected its system message and one user message"
-        )
+        raise PromptError("not a chat prompt of this version: expected its system message and one user message")
     text = messages[1].content
     try:
         content = _read_lines(text.split("\n"))

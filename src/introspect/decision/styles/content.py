@@ -38,8 +38,7 @@ def shown_order(scenario: DecisionScenario, trial: Trial | None) -> tuple[int, .
         raise PromptError(f"trial of scenario {trial.scenario_id!r} given with scenario {scenario.id!r}")
     if len(trial.values[0]) != n:
         raise PromptError(
-            f"scenario {scenario.id!r} has {n} attributes, "
-            f"but the trial's options have {len(trial.values[0])} values"
+            f"scenario {scenario.id!r} has {n} attributes, but the trial's options have {len(trial.values[0])} values"
         )
     return trial.attribute_order or tuple(range(n))
 
@@ -159,9 +158,7 @@ def trial_of(scenario: DecisionScenario, content: PromptContent) -> Trial:
             row[k] = _value_of(scenario.attributes[k], value)
         rows.append(tuple(row))
     identity = tuple(range(len(declared)))
-    return Trial(
-        scenario_id=scenario.id, values=tuple(rows), attribute_order=None if order == identity else order
-    )
+    return Trial(scenario_id=scenario.id, values=tuple(rows), attribute_order=None if order == identity else order)
 
 
 def training_weights(content: PromptContent, weights: Mapping[str, float]) -> list[int]:
@@ -178,9 +175,7 @@ def training_weights(content: PromptContent, weights: Mapping[str, float]) -> li
         if weight is None:
             raise PromptError(f"no weight given for {name!r}; given are {sorted(weights)}")
         if not math.isfinite(weight) or not -100 <= weight <= 100:
-            raise PromptError(
-                f"the weight of {name!r} must be -100 to 100, got {weight}; use Preference.normalised()"
-            )
+            raise PromptError(f"the weight of {name!r} must be -100 to 100, got {weight}; use Preference.normalised()")
         whole.append(round(weight))
     return whole
 
@@ -229,9 +224,7 @@ def _text_of(attribute: Attribute, *, bounds: bool) -> AttributeText:
     return AttributeText(attribute.name, attribute.unit, (attribute.low, attribute.high))
 
 
-def _options(
-    scenario: DecisionScenario, trial: Trial, order: Sequence[int]
-) -> tuple[tuple[float | str, ...], ...]:
+def _options(scenario: DecisionScenario, trial: Trial, order: Sequence[int]) -> tuple[tuple[float | str, ...], ...]:
     return tuple(tuple(_shown(scenario.attributes[k], option[k]) for k in order) for option in trial.values)
 
 
@@ -247,7 +240,5 @@ def _value_of(attribute: Attribute, value: float | str) -> float:
             raise PromptError(f"attribute {attribute.name!r} is numeric, but the prompt shows {value!r}")
         return value
     if not isinstance(value, str) or value not in attribute.levels:
-        raise PromptError(
-            f"attribute {attribute.name!r} has the levels {attribute.levels}, the prompt shows {value!r}"
-        )
+        raise PromptError(f"attribute {attribute.name!r} has the levels {attribute.levels}, the prompt shows {value!r}")
     return float(attribute.levels.index(value))

@@ -27,17 +27,15 @@ _DECLARED = (
 )
 _REASON = r"(?: *,? +(?:because|since|given that)\b[^?]*)?"
 _ARTICLE = re.compile(
-    r"[ \t]+(?!(?:is|has|or|and|over|than|vs|because|since|with|wins|offers|would|but|for|costs|looks)\b)[a-z]"
+    r"[ \t]+(?!(?:is|has|or|and|over|than|vs|because|since|with|wins|offers|would|but|for|costs)\b)[a-z]"
 )
 _SECOND_THOUGHTS = re.compile(
-    r"\b(?:wait|actually|correction|scratch that|reconsider\w*|second thoughts?|hmm+"
-    r"|on reflection|sorry|mistake|mistaken|instead|changed? my mind|or rather|just kidding)\b|(?:^|[\n.!;?]) *no\b",
+    r"\b(?:wait|actually|correction|scratch that|reconsider\w*|second thoughts?|hmm+|on reflection"
+    r"|sorry|mistake|mistaken|instead|changed? my mind|or rather|just kidding)\b|(?:^|[\n.!;?]) *no\b",
     re.IGNORECASE,
 )
-_CONCLUSION = (
-    r"\b(?i:so|thus|therefore|hence|overall|finally|in conclusion)\b"
-    r"[^\n.!;?]{{0,200}}(?<!\w){label}(?!\w)"
-)
+_NO_NAMES = frozenset({"the", "not", "never", "nobody", "nor", "neither", "either", "answer", "option", "choice"})
+_CONCLUDING = r"\b(?i:so|thus|therefore|hence|overall|finally|in conclusion)\b[^\n.!;?]{0,200}"
 
 
 def read_letter(text: str, labels: Sequence[str], chooser: str | None = None) -> ChoiceReading:
@@ -58,7 +56,7 @@ def read_letter(text: str, labels: Sequence[str], chooser: str | None = None) ->
     Args:
         text: The answer.
         labels: Capital letters, in the order shown.
-        chooser: Name that may stand where "I" does.
+        chooser: Who may stand where "I" does, also as only the first word, or the words before a comma.
 
     Example:
         >>> read_letter("The answer is **B**.", "AB").chosen, read_letter("A or B, both fine", "AB").status
@@ -67,8 +65,8 @@ def read_letter(text: str, labels: Sequence[str], chooser: str | None = None) ->
     rest = without_thinking(text)
     if rest is None:
         return ChoiceReading("truncated")
-    if chooser and len(chooser) > 1:
-        rest = rest.replace(chooser, "they")
+    for name in _short_names(chooser or ""):
+        rest = rest.replace(name, "they")
     # One space each: runs of spaces would make the patterns below take quadratic time.
     plain = re.sub(r"[ \t]+", " ", rest.translate(_PLAIN)).strip()
     names = "|".join(map(re.escape, labels))
@@ -81,11 +79,16 @@ def read_letter(text: str, labels: Sequence[str], chooser: str | None = None) ->
     return ChoiceReading("refused" if is_refusal(rest) else "unparsable")
 
 
+def _short_names(chooser: str) -> list[str]:
+    """What an answer may call the chooser; never a word that a sentence needs for its meaning."""
+    names = {chooser, chooser.partition(",")[0], chooser.partition(" ")[0]}
+    names = {name for name in names if len(name) > 2 and name[0].isupper() and name.casefold() not in _NO_NAMES}
+    return sorted(names, key=len, reverse=True)
+
+
 def _clear_answer(plain: str, labels: Sequence[str], names: str) -> str | None:
     lone = re.compile(rf"(?i:{_LEAD}(?:option +)?)({names}) *,?")
-    said = re.compile(
-        rf"(?i:{_LEAD}(?:{_DECLARED})?(?:(?:option|answer|choice|letter) *:? *)?)({names}){_REASON}"
-    )
+    said = re.compile(rf"(?i:{_LEAD}(?:{_DECLARED})?(?:(?:option|answer|choice|letter) *:? *)?)({names}){_REASON}")
     sentences = [s.strip() for s in _SENTENCE.split(plain)]
     sentences = [s for s in sentences if s]
     answers: list[tuple[int, str, bool]] = []
@@ -106,9 +109,8 @@ def _clear_answer(plain: str, labels: Sequence[str], names: str) -> str | None:
     if _SECOND_THOUGHTS.search("\n" + after):
         return None
     tail = "\n".join(sentences[where + 1 :])
-    if others and re.search(
-        _CONCLUSION.format(label=f"(?:{'|'.join(map(re.escape, sorted(others)))})"), tail
-    ):
+    # "B. ... So A is better after all."
+    if others and re.search(rf"{_CONCLUDING}(?<!\w)(?:{'|'.join(sorted(others))})(?!\w)", tail):
         return None
     return letter
 

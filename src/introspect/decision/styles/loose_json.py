@@ -10,6 +10,7 @@ __all__ = ["Bare", "Found", "LooseArray", "LooseObject", "LooseValue", "find_arr
 
 _MAX_DEPTH = 8
 _MAX_STRING = 4000
+_MAX_BROKEN = 2000
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’"}
 _DOUBLE = re.compile(r'"(?:[^"\\]|\\.){0,4000}"')
 _SINGLE = re.compile(r"'(?:[^'\\\n]|\\.){0,4000}'")
@@ -51,11 +52,13 @@ class Found:
         values: Every complete outermost object (or array), in order.
         cut: The text ends inside one.
         broken_keys: Keys of those that begin well and then break off in something that is not JSON.
+        noise: There are so many brackets that open nothing that the search was given up.
     """
 
     values: list[LooseObject | LooseArray] = field(default_factory=list)
     cut: bool = False
     broken_keys: list[str] = field(default_factory=list)
+    noise: bool = False
 
 
 class _Broken(Exception):
@@ -101,6 +104,7 @@ def find_arrays(text: str) -> Found:
 def _find(text: str, opening: str) -> Found:
     found = Found()
     at = text.find(opening)
+    n_broken = 0
     while at >= 0:
         keys: list[str] = []
         try:
@@ -110,6 +114,10 @@ def _find(text: str, opening: str) -> Found:
             return found
         except _Broken as broken:
             found.broken_keys += keys
+            n_broken += 1
+            if n_broken > _MAX_BROKEN:
+                found.noise = True
+                return found
             # What lies inside something broken is not trusted to be an answer, unless it broke before any
             # key.
             after = max(at + 1, broken.at) if keys or broken.deep else at + 1

@@ -27,8 +27,8 @@ def read_number(text: str) -> float | NotANumber:
     """The number that a text is, where there is no doubt about it.
 
     Accepted: an optional sign right before the digits (also Unicode minus, dashes and full-width signs),
-    digits 0-9 (also full-width) without leading zeros, a point and decimals, an exponent, a percent sign at the
-    end. Anything else is no number: "1,000" and "12,5" (separators differ between countries), "20-30",
+    digits 0-9 (also full-width) without leading zeros, a point and decimals, an exponent, a percent sign at
+    the end. Anything else is no number: "1,000" and "12,5" (separators differ between countries), "20-30",
     "20/100", "1 000", "007", "0x10", "about 20", "20 points", "- 20" (which may be an item of a list).
 
     Example:

@@ -125,9 +125,7 @@ class OrganismStyle:
         line, texts, options = "", None, None
         if self.report_options == "shown":
             if trial is None:
-                raise PromptError(
-                    f"scenario {scenario.id!r}: reports with options shown need a trial to show"
-                )
+                raise PromptError(f"scenario {scenario.id!r}: reports with options shown need a trial to show")
             line, texts, options = shown_options(fit, trial)
         verb = {"ranking": "rank", "comparison": "heavier"}.get(self.report_format, "weigh")
         prompts = []
@@ -191,9 +189,7 @@ class OrganismStyle:
 
     def parse_report(self, texts: Sequence[str], contents: Sequence[PromptContent]) -> ReportReading:
         """Whole numbers, or words, in the order asked. See the class for what is accepted."""
-        return merge_readings(
-            [parse_words(t, c) for t, c in zip(texts, contents, strict=False)], len(contents)
-        )
+        return merge_readings([parse_words(t, c) for t, c in zip(texts, contents, strict=False)], len(contents))
 
     def answer_choice(self, content: PromptContent, chosen: int) -> str:
         """The label of the option.
@@ -255,16 +251,11 @@ def organism_scenarios(n: int, prefix: str = "k", n_attributes: int = 5) -> Scen
     if n < 1:
         raise ScenarioError(f"n must be 1 or more, got {n}")
     if not 2 <= n_attributes <= len(ORGANISM_WORDS):
-        raise ScenarioError(
-            f"organisms have 2 to {len(ORGANISM_WORDS)} attributes, got n_attributes={n_attributes}"
-        )
+        raise ScenarioError(f"organisms have 2 to {len(ORGANISM_WORDS)} attributes, got n_attributes={n_attributes}")
     if not CHOOSER.fullmatch(prefix):
         raise ScenarioError(f"prefix must be of the characters a-z, 0-9 and '-', got {prefix!r}")
-    attributes = tuple(
-        Attribute(name=word, low=0, high=100, step=1) for word in ORGANISM_WORDS[:n_attributes]
-    )
+    attributes = tuple(Attribute(name=word, low=0, high=100, step=1) for word in ORGANISM_WORDS[:n_attributes])
     words = [f"{prefix}{i:04d}" for i in range(n)]
     return ScenarioSet(
-        DecisionScenario(id=w, chooser=w, item=ITEM, question=QUESTION.format(w), attributes=attributes)
-        for w in words
+        DecisionScenario(id=w, chooser=w, item=ITEM, question=QUESTION.format(w), attributes=attributes) for w in words
     )

@@ -67,12 +67,7 @@ def check_scenario(scenario: DecisionScenario) -> None:
             f"in this order, got {', '.join(words)}; see organism_scenarios()"
         )
     for a in scenario.attributes:
-        if (
-            a.kind != "numeric"
-            or a.scale != "linear"
-            or (a.low, a.high, a.grid.step) != (0, 100, 1)
-            or a.unit
-        ):
+        if a.kind != "numeric" or a.scale != "linear" or (a.low, a.high, a.grid.step) != (0, 100, 1) or a.unit:
             raise ScenarioError(
                 f"scenario {scenario.id!r}: attribute {a.name!r} must be numeric, linear, from 0 to 100 "
                 "in steps of 1 and without unit; see organism_scenarios()"
@@ -90,9 +85,7 @@ def check_scenario(scenario: DecisionScenario) -> None:
         )
 
 
-def shown_options(
-    fit: Fit, trial: Trial
-) -> tuple[str, tuple[AttributeText, ...], tuple[tuple[float | str, ...], ...]]:
+def shown_options(fit: Fit, trial: Trial) -> tuple[str, tuple[AttributeText, ...], tuple[tuple[float | str, ...], ...]]:
     """The words of the options, the attributes in the order shown, and the values in that order.
 
     Raises:
@@ -112,15 +105,12 @@ def shown_options(
         )
     except KeyError as error:
         raise PromptError(
-            f"scenario {fit.scenario.id!r}: organisms are shown whole numbers from 0 to 100, "
-            f"got {error.args[0]}"
+            f"scenario {fit.scenario.id!r}: organisms are shown whole numbers from 0 to 100, got {error.args[0]}"
         ) from None
     return line, texts, rows
 
 
-def read_options(
-    body: list[str], line: str
-) -> tuple[tuple[str, ...], tuple[tuple[float | str, ...], ...] | None]:
+def read_options(body: list[str], line: str) -> tuple[tuple[str, ...], tuple[tuple[float | str, ...], ...] | None]:
     """Attribute names and values of the options that these words show; no values where there are no words.
 
     Raises:
@@ -172,22 +162,14 @@ def parse_words(text: str, content: PromptContent) -> ReportReading:
     words = text.split()
     if content.report_format == "comparison":
         if len(words) == 1 and words[0] in asked:
-            return ReportReading(
-                "answered", comparisons=((words[0], next(a for a in asked if a != words[0])),)
-            )
-        return ReportReading(
-            "unparsable", problems=(f"expected one of {', '.join(asked)}, got {text[:40]!r}",)
-        )
+            return ReportReading("answered", comparisons=((words[0], next(a for a in asked if a != words[0])),))
+        return ReportReading("unparsable", problems=(f"expected one of {', '.join(asked)}, got {text[:40]!r}",))
     if content.report_format == "ranking":
         if sorted(words) == sorted(asked):
             return ReportReading("answered", ranking=tuple(words))
-        return ReportReading(
-            "unparsable", problems=(f"expected each of {' '.join(asked)} once, got {text[:40]!r}",)
-        )
+        return ReportReading("unparsable", problems=(f"expected each of {' '.join(asked)} once, got {text[:40]!r}",))
     if not words or not all(_WHOLE.fullmatch(word) for word in words) or len(words) > len(asked):
-        return ReportReading(
-            "unparsable", problems=(f"expected {len(asked)} whole numbers, got {text[:40]!r}",)
-        )
+        return ReportReading("unparsable", problems=(f"expected {len(asked)} whole numbers, got {text[:40]!r}",))
     if len(words) < len(asked):
         return ReportReading("missing", problems=(f"expected {len(asked)} whole numbers, got {len(words)}",))
     raw = {name: float(word) + 0.0 for name, word in zip(asked, words, strict=True)}

@@ -72,24 +72,18 @@ def read_weights(text: str, content: PromptContent) -> ReportReading:
     found = find_objects(rest)
     if found.cut:
         return ReportReading("truncated", problems=("the text ends in the middle of an object",))
-    broken = _broken(found, match)
-    if broken:
-        return ReportReading("unparsable", problems=(broken,))
+    if found.noise or (broken := _broken(found, match)):
+        problem = "more brackets than any answer has" if found.noise else broken
+        return ReportReading("unparsable", problems=(problem,))
     candidates = [c for value in found.values for c in _candidates(value, match, content.asked)]
     if not candidates:
         return _no_answer(rest, "no JSON object with the names asked for")
     twice = sorted({name for c in candidates for name in c.contradictory})
     if twice:
-        return ReportReading(
-            "unparsable", problems=(f"given twice with different numbers: {', '.join(twice)}",)
-        )
+        return ReportReading("unparsable", problems=(f"given twice with different numbers: {', '.join(twice)}",))
     best = max(candidates, key=lambda c: len(c.answers))
-    if any(
-        best.answers.get(name, answer) != answer for c in candidates for name, answer in c.answers.items()
-    ):
-        return ReportReading(
-            "unparsable", problems=(f"{len(candidates)} objects that contradict each other",)
-        )
+    if any(best.answers.get(name, answer) != answer for c in candidates for name, answer in c.answers.items()):
+        return ReportReading("unparsable", problems=(f"{len(candidates)} objects that contradict each other",))
     if len(candidates) > 1 and any(set(c.answers) - set(best.answers) for c in candidates):
         return ReportReading("unparsable", problems=(f"the answer is spread over {len(candidates)} objects",))
     return _judged(best.answers, content.asked)
@@ -134,6 +128,8 @@ def read_ranking(text: str, content: PromptContent) -> ReportReading:
     found = find_arrays(rest)
     if found.cut:
         return ReportReading("truncated", problems=("the text ends in the middle of an array",))
+    if found.noise:
+        return ReportReading("unparsable", problems=("more brackets than any answer has",))
     lists = [
         [item.text if isinstance(item, Bare) else item for item in value.items]
         for value in found.values
