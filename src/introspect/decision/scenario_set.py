@@ -12,13 +12,11 @@ import numpy as np
 import yaml
 
 from introspect._random import RNG, stream
+from introspect.decision import scenario_io
 from introspect.decision.scenario import DecisionScenario
 from introspect.errors import ScenarioError
 
 __all__ = ["ScenarioSet"]
-
-_FORMAT = "introspect-scenarios"
-_VERSION = 1
 
 
 class ScenarioSet(Sequence[DecisionScenario]):
@@ -168,11 +166,11 @@ class ScenarioSet(Sequence[DecisionScenario]):
 
     def to_json(self) -> str:
         """JSON text that `from_json` reads back without loss."""
-        return json.dumps(self._document(), ensure_ascii=False, indent=1, allow_nan=False)
+        return json.dumps(scenario_io.document(self), ensure_ascii=False, indent=1, allow_nan=False)
 
     def to_yaml(self) -> str:
         """YAML text that `from_yaml` reads back without loss."""
-        return yaml.safe_dump(self._document(), allow_unicode=True, sort_keys=False, width=110)
+        return yaml.safe_dump(scenario_io.document(self), allow_unicode=True, sort_keys=False, width=110)
 
     @classmethod
     def from_json(cls, text: str, source: str = "JSON text") -> Self:
@@ -181,11 +179,7 @@ class ScenarioSet(Sequence[DecisionScenario]):
         Raises:
             ScenarioError: One line naming the source, the scenario and the field.
         """
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise ScenarioError(f"{source}: not readable as JSON: {error}") from None
-        return cls._from_document(document, source)
+        return cls._of(scenario_io.read_json(text, source), source)
 
     @classmethod
     def from_yaml(cls, text: str, source: str = "YAML text") -> Self:
@@ -194,20 +188,7 @@ class ScenarioSet(Sequence[DecisionScenario]):
         Raises:
             ScenarioError: One line naming the source, the scenario and the field.
         """
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-        try:
-            node = loader.get_single_node()
-            twice = _duplicate_key(node)
-            if twice:
-                raise ScenarioError(f"{source}: {twice}")
-            document = None if node is None else loader.construct_document(node)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            if isinstance(error, ScenarioError):
-                raise
-            raise ScenarioError(f"{source}: not readable as YAML: {' '.join(str(error).split())}") from None
-        finally:
-            loader.dispose()
-        return cls._from_document(document, source)
+        return cls._of(scenario_io.read_yaml(text, source), source)
 
     def save(self, path: str | Path) -> None:
         """Write to a .yaml, .yml or .json file.
@@ -216,7 +197,7 @@ class ScenarioSet(Sequence[DecisionScenario]):
             ScenarioError: Another ending, or the file cannot be written.
         """
         path = Path(path)
-        text = self.to_json() if _is_json(path) else self.to_yaml()
+        text = self.to_json() if scenario_io.is_json(path) else self.to_yaml()
         try:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
@@ -231,7 +212,7 @@ class ScenarioSet(Sequence[DecisionScenario]):
                 scenario and the field.
         """
         path = Path(path)
-        read = cls.from_json if _is_json(path) else cls.from_yaml
+        read = cls.from_json if scenario_io.is_json(path) else cls.from_yaml
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
@@ -240,76 +221,10 @@ class ScenarioSet(Sequence[DecisionScenario]):
             raise ScenarioError(f"{path}: not UTF-8 text (byte {error.start})") from None
         return read(text, str(path))
 
-    def _document(self) -> dict[str, Any]:
-        return {"format": _FORMAT, "version": _VERSION, "scenarios": [_plain(s) for s in self]}
-
     @classmethod
-    def _from_document(cls, document: Any, source: str) -> Self:
-        rows = document
-        if isinstance(document, dict):
-            unknown = sorted(set(map(str, document)) - {"format", "version", "scenarios"})
-            if unknown or "scenarios" not in document:
-                raise ScenarioError(
-                    f'{source}: expected a list of scenarios, or a mapping with "scenarios", got keys '
-                    f"{', '.join(map(str, document))}"
-                )
-            if document.get("version", _VERSION) != _VERSION:
-                raise ScenarioError(
-                    f"{source}: format version {document['version']!r} is not known here (known: {_VERSION})"
-                )
-            rows = document["scenarios"]
-        if not isinstance(rows, list):
-            raise ScenarioError(f"{source}: expected a list of scenarios, got {type(rows).__name__}")
-        scenarios = []
-        for number, row in enumerate(rows, 1):
-            if not isinstance(row, dict):
-                raise ScenarioError(
-                    f"{source}: scenario number {number}: expected a mapping, got {row!r:.60}"
-                )
-            where = source if "id" in row else f"{source}: scenario number {number}"
-            try:
-                scenarios.append(DecisionScenario.model_validate({str(k): v for k, v in row.items()}))
-            except ScenarioError as error:
-                raise ScenarioError(f"{where}: {error}") from None
+    def _of(cls, document: object, source: str) -> Self:
         try:
-            return cls(scenarios)
+            return cls(scenario_io.scenarios_of(document, source))
         except ScenarioError as error:
-            raise ScenarioError(f"{source}: {error}") from None
-
-
-def _is_json(path: Path) -> bool:
-    if path.suffix.lower() not in (".json", ".yaml", ".yml"):
-        raise ScenarioError(f"{path}: scenario files end in .yaml, .yml or .json")
-    return path.suffix.lower() == ".json"
-
-
-def _plain(scenario: DecisionScenario) -> dict[str, Any]:
-    """Only what a person would write: no defaults, whole numbers without a point."""
-    row = scenario.model_dump(mode="json", exclude_defaults=True)
-    for axis in row["attributes"]:
-        if "levels" in axis:
-            for field in ("low", "high", "step"):
-                axis.pop(field, None)
-        for field in ("low", "high", "step"):
-            if field in axis and float(axis[field]).is_integer() and abs(axis[field]) < 2**53:
-                axis[field] = int(axis[field])
-    return row
-
-
-def _duplicate_key(root: Any) -> str | None:
-    """YAML keeps the last of two equal keys and says nothing; a lost attribute should be said."""
-    todo, seen = [root], set()
-    while todo:
-        node = todo.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            for key in keys:
-                if keys.count(key) > 1:
-                    return f"key {key!r} is given twice in line {node.start_mark.line + 1} or below"
-            todo += [value for _, value in node.value]
-        elif isinstance(node, yaml.SequenceNode):
-            todo += node.value
-    return None
+            text = str(error)
+            raise ScenarioError(text if text.startswith(f"{source}: ") else f"{source}: {text}") from None

@@ -1,43 +1,36 @@
-"""Trials to and from single records, JSON Lines, CSV and pandas, without loss."""
+"""Trials to and from single records, JSON Lines and plain arrays, without loss."""
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.scenario_set import ScenarioSet
-from introspect.decision.trial import Trial, option_label
+from introspect.decision.trial import Trial
 from introspect.decision.trial_block import TrialBlock
-from introspect.errors import MissingExtraError, ScenarioError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from introspect.errors import ScenarioError
 
 __all__ = [
+    "Row",
     "blocks_of",
     "from_columns",
-    "read_csv",
-    "read_frame",
+    "opened",
     "read_jsonl",
     "row_of",
+    "rows_of",
     "to_columns",
-    "to_frame",
-    "write_csv",
     "write_jsonl",
 ]
 
 _FORMAT = "introspect-trials"
 _VERSION = 1
 _ARRAYS = ("scenario_index", "values", "label", "flipped", "order")
-_FIXED = ("scenario_id", "label", "flipped", "attribute_order")
 
 
 class Row(NamedTuple):
@@ -65,9 +58,7 @@ def row_of(trial: Trial) -> Row:
     return Row(trial.scenario_id, trial.values, label, trial.flipped, trial.attribute_order)
 
 
-def blocks_of(
-    scenarios: Iterable[DecisionScenario], rows: Iterable[Row], source: str = "trials"
-) -> list[TrialBlock]:
+def blocks_of(scenarios: Iterable[DecisionScenario], rows: Iterable[Row], source: str = "trials") -> list[TrialBlock]:
     """Blocks from rows, grouped by shape.
 
     Raises:
@@ -77,9 +68,7 @@ def blocks_of(
     groups: dict[tuple[int, int, int], list[Row]] = {}
     for number, row in enumerate(rows, 1):
         if row.scenario_id not in known:
-            raise ScenarioError(
-                f"{source}: trial {number}: unknown scenario {row.scenario_id!r} (known: {len(known)})"
-            )
+            raise ScenarioError(f"{source}: trial {number}: unknown scenario {row.scenario_id!r} (known: {len(known)})")
         _, n_attributes, n_predictors = known[row.scenario_id]
         problem = _misfit(row, n_attributes)
         if problem:
@@ -116,12 +105,10 @@ def _misfit(row: Row, n_attributes: int) -> str | None:
     return None
 
 
-def write_jsonl(
-    path: str | Path, scenarios: Iterable[DecisionScenario], blocks: Iterable[TrialBlock]
-) -> None:
+def write_jsonl(path: str | Path, scenarios: Iterable[DecisionScenario], blocks: Iterable[TrialBlock]) -> None:
     """A header line with the scenarios, then one line per trial."""
     head = {"format": _FORMAT, "version": _VERSION, "scenarios": json.loads(ScenarioSet(scenarios).to_json())}
-    with _open(path, "w") as file:
+    with opened(path, "w") as file:
         file.write(json.dumps(head, ensure_ascii=False) + "\n")
         for row in rows_of(blocks):
             line = row._asdict()
@@ -136,7 +123,7 @@ def read_jsonl(path: str | Path) -> list[TrialBlock]:
     Raises:
         ScenarioError: One line naming the file, the line and what is wrong.
     """
-    with _open(path, "r") as file:
+    with opened(path, "r") as file:
         lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
         head = _record(path, *next(lines, (1, "null")))
         if head.get("format") != _FORMAT or head.get("version") != _VERSION:
@@ -163,9 +150,7 @@ def _json_row(path: str | Path, number: int, line: str) -> Row:
         return row_of(Trial.model_validate(_record(path, number, line)))
     except ScenarioError as error:
         text = str(error)
-        raise ScenarioError(
-            text if text.startswith(f"{path}:") else f"{path}: line {number}: {text}"
-        ) from None
+        raise ScenarioError(text if text.startswith(f"{path}:") else f"{path}: line {number}: {text}") from None
 
 
 def to_columns(blocks: Sequence[TrialBlock]) -> dict[str, NDArray[Any]]:
@@ -196,162 +181,10 @@ def from_columns(columns: Mapping[str, NDArray[Any]]) -> list[TrialBlock]:
     return blocks
 
 
-def write_csv(path: str | Path, blocks: Sequence[TrialBlock]) -> None:
-    """One row per trial: scenario_id, label, flipped, attribute_order, A.1, A.2, .., B.1, .. as texts."""
-    axes = {s.id: s.attributes for block in blocks for s in block.scenarios}
-    n_options, n_attributes = _widest(blocks)
-    with _open(path, "w") as file:
-        writer = csv.writer(file)
-        writer.writerow([*_FIXED, *_value_columns(n_options, n_attributes)])
-        for row in rows_of(blocks):
-            cells = []
-            for option in row.values:
-                cells += [axis.format(v) for axis, v in zip(axes[row.scenario_id], option, strict=True)]
-                cells += [""] * (n_attributes - len(option))
-            cells += [""] * (n_options * n_attributes - len(cells))
-            label = "" if row.label < 0 else row.label
-            writer.writerow([row.scenario_id, label, str(row.flipped).lower(), _join(row.order), *cells])
-
-
-def read_csv(path: str | Path, scenarios: Iterable[DecisionScenario]) -> list[TrialBlock]:
-    """The inverse of `write_csv`. Missing label, flipped and attribute_order columns mean none, false and
-    declared.
-
-    Raises:
-        ScenarioError: One line naming the file, the trial and what is wrong.
-    """
-    with _open(path, "r") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        return _table(header, reader, scenarios, str(path))
-
-
-def to_frame(blocks: Sequence[TrialBlock]) -> pd.DataFrame:
-    """The columns of `write_csv`, with numbers as numbers and levels as names."""
-    pandas = _pandas()
-    axes = {s.id: s.attributes for block in blocks for s in block.scenarios}
-    n_options, n_attributes = _widest(blocks)
-    names = _value_columns(n_options, n_attributes)
-    columns: dict[str, list[Any]] = {name: [] for name in (*_FIXED, *names)}
-    for row in rows_of(blocks):
-        for name, value in zip(
-            _FIXED, (row.scenario_id, row.label, row.flipped, _join(row.order or ())), strict=True
-        ):
-            columns[name].append(value)
-        for o in range(n_options):
-            option = row.values[o] if o < len(row.values) else ()
-            for k in range(n_attributes):
-                cell: float | str = math.nan
-                if k < len(option):
-                    axis = axes[row.scenario_id][k]
-                    cell = option[k] if axis.levels is None else axis.format(option[k])
-                columns[names[o * n_attributes + k]].append(cell)
-    frame: pd.DataFrame = pandas.DataFrame(columns, columns=[*_FIXED, *names])
-    label = frame["label"].astype("Int8")
-    frame["label"] = label.mask(label < 0)
-    frame["flipped"] = frame["flipped"].astype(bool)
-    return frame
-
-
-def read_frame(frame: pd.DataFrame, scenarios: Iterable[DecisionScenario]) -> list[TrialBlock]:
-    """The inverse of `to_frame`; also takes what pandas made of a CSV file.
-
-    Raises:
-        ScenarioError: One line naming the trial and what is wrong.
-    """
-    cells = frame.astype(object).where(frame.notna(), "")
-    return _table(list(map(str, frame.columns)), cells.itertuples(index=False), scenarios, "data frame")
-
-
-def _table(
-    header: Sequence[str], rows: Iterable[Sequence[Any]], scenarios: Iterable[DecisionScenario], source: str
-) -> list[TrialBlock]:
-    known = list(scenarios)
-    axes = {s.id: s.attributes for s in known}
-    at = {name: k for k, name in enumerate(header)}
-    if "scenario_id" not in at or "A.1" not in at or "B.1" not in at:
-        raise ScenarioError(
-            f"{source}: needs columns scenario_id, A.1, A.2, .., B.1, ..; got {', '.join(header)}"
-        )
-
-    def row(number: int, cells: Sequence[Any]) -> Row:
-        if len(cells) != len(header):
-            raise ScenarioError(f"{source}: trial {number} has {len(cells)} cells, the header {len(header)}")
-        get = {name: cells[k] for name, k in at.items() if cells[k] != ""}
-        scenario_id = str(get.get("scenario_id", ""))
-        if scenario_id not in axes:
-            raise ScenarioError(
-                f"{source}: trial {number}: unknown scenario {scenario_id!r} (known: {len(axes)})"
-            )
-        options = []
-        try:
-            for letter in map(option_label, range(26)):
-                if f"{letter}.1" not in get:
-                    break
-                names = (f"{letter}.{k}" for k in range(1, len(axes[scenario_id]) + 1))
-                options.append(
-                    [_cell(axis, get, name) for axis, name in zip(axes[scenario_id], names, strict=True)]
-                )
-            order = str(get["attribute_order"]).split() if "attribute_order" in get else None
-            return Row(
-                scenario_id,
-                options,
-                _whole(get.get("label", -1)),
-                _true(get.get("flipped", False)),
-                None if order is None else [int(k) for k in order],
-            )
-        except ValueError as error:
-            raise ScenarioError(f"{source}: trial {number} of scenario {scenario_id!r}: {error}") from None
-
-    return blocks_of(known, (row(n, cells) for n, cells in enumerate(rows, 1)), source)
-
-
-def _cell(axis: Any, get: dict[str, Any], name: str) -> float:
-    if name not in get:
-        raise ScenarioError(f"column {name} is empty")
-    cell = get[name]
-    if isinstance(cell, str):
-        return float(axis.parse(cell))
-    return float(cell) if axis.levels is None else float(axis.parse(axis.format(cell)))
-
-
-def _whole(cell: Any) -> int:
-    number = float(cell)
-    if number != int(number):
-        raise ValueError(f"label must be a whole number, got {cell!r}")
-    return int(number)
-
-
-def _true(cell: Any) -> bool:
-    text = str(cell).strip().lower()
-    if text not in ("true", "false", "1", "0"):
-        raise ValueError(f"flipped must be true or false, got {cell!r}")
-    return text in ("true", "1")
-
-
-def _join(order: Sequence[int] | None) -> str:
-    return " ".join(map(str, order or ()))
-
-
-def _widest(blocks: Sequence[TrialBlock]) -> tuple[int, int]:
-    return max((b.n_options for b in blocks), default=2), max((b.n_attributes for b in blocks), default=2)
-
-
-def _value_columns(n_options: int, n_attributes: int) -> list[str]:
-    return [f"{option_label(o)}.{k + 1}" for o in range(n_options) for k in range(n_attributes)]
-
-
-def _open(path: str | Path, mode: str) -> Any:
+def opened(path: str | Path, mode: str) -> Any:
+    """A text file, or a ScenarioError that names it."""
     try:
         return Path(path).open(mode, encoding="utf-8", newline="")
     except OSError as error:
         verb = "written" if mode == "w" else "read"
         raise ScenarioError(f"{path}: cannot be {verb}: {error.strerror}") from None
-
-
-def _pandas() -> Any:
-    try:
-        import pandas as pd
-    except ImportError:
-        raise MissingExtraError("pandas", "notebook") from None
-    return pd

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from introspect.decision import trial_io
+from introspect.decision import trial_io, trial_table
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.trial import Trial
 from introspect.decision.trial_block import TrialBlock
@@ -149,18 +149,11 @@ class TrialSet:
         array = np.asarray(which)
         if array.dtype == np.bool_:
             if array.shape != (len(self),):
-                raise ScenarioError(
-                    f"a mask over {len(self)} trials must have that length, got shape {array.shape}"
-                )
+                raise ScenarioError(f"a mask over {len(self)} trials must have that length, got shape {array.shape}")
             return np.flatnonzero(array)
         if array.size == 0:
             return np.empty(0, dtype=np.intp)
-        if (
-            array.ndim != 1
-            or array.dtype.kind not in "iu"
-            or array.min() < -len(self)
-            or array.max() >= len(self)
-        ):
+        if array.ndim != 1 or array.dtype.kind not in "iu" or array.min() < -len(self) or array.max() >= len(self):
             raise ScenarioError(f"trials are selected by a mask or by indices below {len(self)}")
         return np.where(array < 0, array + len(self), array).astype(np.intp)
 
@@ -176,9 +169,7 @@ class TrialSet:
             if scenario_id in ids:
                 parts.append(block.take(block.scenario_index == ids.index(scenario_id)))
         if not parts:
-            raise ScenarioError(
-                f"no trial of scenario {scenario_id!r}; there are {len(self.scenarios)} scenarios"
-            )
+            raise ScenarioError(f"no trial of scenario {scenario_id!r}; there are {len(self.scenarios)} scenarios")
         return TrialSet(parts)
 
     def encoded(self, block: TrialBlock) -> NDArray[np.float64]:
@@ -204,9 +195,7 @@ class TrialSet:
         for block in self._blocks:
             label = array[start : start + block.n].astype(np.int8)
             parts.append(
-                TrialBlock(
-                    block.scenarios, block.scenario_index, block.values, label, block.flipped, block.order
-                )
+                TrialBlock(block.scenarios, block.scenario_index, block.values, label, block.flipped, block.order)
             )
             start += block.n
         return TrialSet(parts)
@@ -217,9 +206,7 @@ class TrialSet:
         for block in self._blocks:
             label = np.where(block.label >= 0, block.n_options - 1 - block.label, -1).astype(np.int8)
             values = np.ascontiguousarray(block.values[:, ::-1])
-            parts.append(
-                TrialBlock(block.scenarios, block.scenario_index, values, label, ~block.flipped, block.order)
-            )
+            parts.append(TrialBlock(block.scenarios, block.scenario_index, values, label, ~block.flipped, block.order))
         return TrialSet(parts)
 
     @classmethod
@@ -281,7 +268,7 @@ class TrialSet:
         Raises:
             ScenarioError: The file cannot be written.
         """
-        trial_io.write_csv(path, self.blocks)
+        trial_table.write_csv(path, self.blocks)
 
     @classmethod
     def from_csv(cls, path: str | Path, scenarios: Iterable[DecisionScenario]) -> TrialSet:
@@ -290,14 +277,14 @@ class TrialSet:
         Raises:
             ScenarioError: One line naming the file, the trial and what is wrong.
         """
-        return cls(trial_io.read_csv(path, scenarios))
+        return cls(trial_table.read_csv(path, scenarios))
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per trial with the columns of `to_csv`.
 
         Numbers are numbers, levels are names, and no label is <NA>.
         """
-        return trial_io.to_frame(self.blocks)
+        return trial_table.to_frame(self.blocks)
 
     @classmethod
     def from_pandas(cls, frame: pd.DataFrame, scenarios: Iterable[DecisionScenario]) -> TrialSet:
@@ -306,7 +293,7 @@ class TrialSet:
         Raises:
             ScenarioError: One line naming the trial and what is wrong.
         """
-        return cls(trial_io.read_frame(frame, scenarios))
+        return cls(trial_table.read_frame(frame, scenarios))
 
 
 def _row(block: TrialBlock, i: int) -> tuple[DecisionScenario, Trial]:
@@ -334,9 +321,7 @@ def _merged(blocks: Sequence[TrialBlock]) -> TrialBlock:
             if scenario.id not in position:
                 position[scenario.id] = len(scenarios)
                 scenarios.append(scenario)
-        index.append(
-            np.array([position[s.id] for s in block.scenarios], dtype=np.int32)[block.scenario_index]
-        )
+        index.append(np.array([position[s.id] for s in block.scenarios], dtype=np.int32)[block.scenario_index])
     return TrialBlock(
         scenarios=tuple(scenarios),
         scenario_index=np.concatenate(index),
