@@ -161,9 +161,7 @@ def test_nothing_is_asked_twice_across_batches() -> None:
 
 def test_equal_requests_of_one_batch_are_asked_once_and_all_answered() -> None:
     calls: list[Request] = []
-    model = Cached(
-        FunctionBackend(lambda r: calls.append(r) or str(len(calls)), name="n", version="1"), Shelf()
-    )
+    model = Cached(FunctionBackend(lambda r: calls.append(r) or str(len(calls)), name="n", version="1"), Shelf())
     replies = ask(model, [question("x"), question("y"), question("x"), question("x", sample_index=1)])
     assert [reply.text for reply in replies] == ["1", "2", "1", "3"]
     assert len(calls) == 3

@@ -167,8 +167,7 @@ def test_entries_that_were_swapped_are_found(full: Path) -> None:
         store.put_table("u", {"x": np.zeros(1)})
     connection = sqlite3.connect(full)
     connection.execute(
-        "UPDATE tables SET (npz, checksum) = (SELECT npz, checksum FROM tables WHERE key = 'u') "
-        "WHERE key = 't'"
+        "UPDATE tables SET (npz, checksum) = (SELECT npz, checksum FROM tables WHERE key = 'u') WHERE key = 't'"
     )
     connection.execute(
         "UPDATE replies SET (request, reply, checksum) = (SELECT request, reply, checksum FROM replies "

@@ -77,7 +77,7 @@ def test_a_step_that_was_killed_half_way_is_computed_again(tmp_path: Path) -> No
 
 
 MANY = """
-import sys
+import sys, time
 from introspect.store import Store
 store = Store.open(sys.argv[1])
 store._db.rows("PRAGMA cache_size=10")  # spills within the transaction, so that a kill finds it half written
@@ -86,13 +86,12 @@ rows = [(f"k{i}", "{}", " " * 500, "{}") for i in range(40000)]
 print("writing", flush=True)
 store.put_replies(rows)
 print("written", flush=True)
+time.sleep(60)  # stay until killed
 """
 
 
 @pytest.mark.parametrize("delay", [0.05, 0.2, 0.35, 0.6])
-def test_a_transaction_that_was_killed_is_there_as_a_whole_or_not_at_all(
-    tmp_path: Path, delay: float
-) -> None:
+def test_a_transaction_that_was_killed_is_there_as_a_whole_or_not_at_all(tmp_path: Path, delay: float) -> None:
     process = start(MANY, tmp_path / "study.db")
     assert process.stdout.readline() == "writing\n"
     time.sleep(delay)

@@ -35,9 +35,7 @@ def test_any_columns_come_back_bit_for_bit(columns: dict) -> None:
         assert found[name].tobytes() == values.tobytes()
 
 
-@pytest.mark.parametrize(
-    "name", ["file", "self", "a/b", "../up", "x.npy", "a b", "é", "allow_pickle", "\\", "/"]
-)
+@pytest.mark.parametrize("name", ["file", "self", "a/b", "../up", "x.npy", "a b", "é", "allow_pickle", "\\", "/"])
 def test_no_name_is_special(name: str) -> None:
     assert list(unpack_columns(pack_columns({name: [1]}))) == [name]
 
@@ -51,9 +49,7 @@ def test_numpy_reads_it_too() -> None:
         assert loaded["x"].tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    "values", [np.array([object()]), [None, 1], np.array(["a", 1], dtype=object)], ids=str
-)
+@pytest.mark.parametrize("values", [np.array([object()]), [None, 1], np.array(["a", 1], dtype=object)], ids=str)
 def test_python_objects_are_refused_and_never_pickled(values: object) -> None:
     with pytest.raises(StoreError, match=r"'x' holds Python objects"):
         pack_columns({"x": values})

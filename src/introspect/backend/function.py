@@ -55,9 +55,7 @@ class FunctionBackend:
             raise BackendError(f"concurrency must be at least 1, got {concurrency}")
         for what, given in (("name", name), ("version", version)):
             if given is not None and not (isinstance(given, str) and given):
-                raise BackendError(
-                    f"the {what} of a FunctionBackend must be a non-empty string, got {given!r}"
-                )
+                raise BackendError(f"the {what} of a FunctionBackend must be a non-empty string, got {given!r}")
         self._fn = fn
         self._concurrency = concurrency
         known = name is not None and version is not None

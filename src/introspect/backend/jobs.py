@@ -35,17 +35,14 @@ class FolderJobs:
         {'job': 'ft-1'}
     """
 
-    def __init__(
-        self, folder: Path | str, on_progress: Callable[[int, int, float | None], None] | None = None
-    ) -> None:
+    def __init__(self, folder: Path | str, on_progress: Callable[[int, int, float | None], None] | None = None) -> None:
         self._folder = Path(folder)
         self._on_progress = on_progress
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(
-                f"cannot make the job folder {self._folder}: {error.strerror}. "
-                f"Give one that can be written to."
+                f"cannot make the job folder {self._folder}: {error.strerror}. Give one that can be written to."
             ) from error
 
     @property

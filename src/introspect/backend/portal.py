@@ -208,9 +208,7 @@ def _portal(depth: int) -> BlockingPortal:
     with _lock:
         if depth not in _portals or not _portals[depth][1].is_alive():
             started: Future[BlockingPortal] = Future()
-            thread = threading.Thread(
-                target=_serve, args=(started,), daemon=True, name=f"introspect-portal-{depth}"
-            )
+            thread = threading.Thread(target=_serve, args=(started,), daemon=True, name=f"introspect-portal-{depth}")
             thread.start()
             _portals[depth] = (started.result(), thread)
         return _portals[depth][0]

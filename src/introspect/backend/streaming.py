@@ -66,9 +66,7 @@ async def as_finished(
                 running -= 1
             elif isinstance(got, BaseException):
                 # A fatal error tells the user more than whatever else broke beside it.
-                if raised is None or (
-                    isinstance(got, FatalBackendError) and not isinstance(raised, FatalBackendError)
-                ):
+                if raised is None or (isinstance(got, FatalBackendError) and not isinstance(raised, FatalBackendError)):
                     raised = got
             else:
                 yield got

@@ -315,9 +315,7 @@ class Store:
         key, name, version, inputs, result, digest, seconds, created = row
         what = f"step {name!r}"
         self._believe(what, digest, key, inputs, result)
-        return StepRecord(
-            key, name, version, loads(inputs, what), loads(result, what), float(seconds), float(created)
-        )
+        return StepRecord(key, name, version, loads(inputs, what), loads(result, what), float(seconds), float(created))
 
     def _believe(self, what: str, digest: bytes, *parts: Any) -> None:
         if not all(isinstance(part, str | bytes) for part in parts) or checksum(*parts) != digest:

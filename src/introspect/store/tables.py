@@ -55,9 +55,7 @@ def unpack_columns(data: bytes) -> dict[str, npt.NDArray[Any]]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for entry in archive.infolist():
                 with archive.open(entry) as file:
-                    columns[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(
-                        file, allow_pickle=False
-                    )
+                    columns[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
         raise StoreError(f"the bytes of a table cannot be read: {error}") from error
     return columns

@@ -31,9 +31,7 @@ def default_requests() -> tuple[Request, ...]:
     """
     return tuple(
         Request(
-            messages=(
-                Message(role="user", content=f"Which is more: {a} (A) or {b} (B)? Reply with A or B."),
-            ),
+            messages=(Message(role="user", content=f"Which is more: {a} (A) or {b} (B)? Reply with A or B."),),
             answers=("A", "B") if number % 2 == 0 else None,
             max_tokens=8,
             temperature=1.0 if number == 5 else 0.0,
@@ -120,9 +118,7 @@ def check_reply(request: Request, reply: Reply) -> None:
             total += reply.mass_outside
             _require(total <= 1 + _SLACK, "answers and mass_outside must sum to at most 1", total)
     if reply.mass_outside is not None:
-        _require(
-            -_SLACK <= reply.mass_outside <= 1 + _SLACK, "mass_outside must lie in [0, 1]", reply.mass_outside
-        )
+        _require(-_SLACK <= reply.mass_outside <= 1 + _SLACK, "mass_outside must lie in [0, 1]", reply.mass_outside)
     _require(
         Reply.model_validate_json(reply.model_dump_json()) == reply,
         "a reply must survive JSON unchanged",
@@ -162,9 +158,7 @@ def _check_indices(backend: ModelBackend, questions: Sequence[Request]) -> list[
     return [by_index[index] for index in range(len(questions))]
 
 
-def _check_logprobs_claim(
-    capabilities: Capabilities, questions: Sequence[Request], replies: Sequence[Reply]
-) -> None:
+def _check_logprobs_claim(capabilities: Capabilities, questions: Sequence[Request], replies: Sequence[Reply]) -> None:
     if capabilities.answer_logprobs:
         for request, reply in zip(questions, replies, strict=True):
             if request.answers is not None and reply.status == "completed":
@@ -194,15 +188,11 @@ def _check_failure(backend: ModelBackend, questions: Sequence[Request], failing:
         _require(neighbour.status != "failed", "a failure must not spread to its neighbours", neighbour)
 
 
-def _check_order_does_not_matter(
-    backend: ModelBackend, questions: Sequence[Request], replies: Sequence[Reply]
-) -> None:
+def _check_order_does_not_matter(backend: ModelBackend, questions: Sequence[Request], replies: Sequence[Reply]) -> None:
     again = ask(backend, questions[::-1])[::-1]
     for request, one, other in zip(questions, replies, again, strict=True):
         if request.temperature == 0:
-            _require(
-                one.text == other.text, "equal greedy requests must get equal texts", (one.text, other.text)
-            )
+            _require(one.text == other.text, "equal greedy requests must get equal texts", (one.text, other.text))
 
 
 def _require(kept: bool, promise: str, seen: object) -> None:
