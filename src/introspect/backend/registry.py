@@ -25,7 +25,7 @@ ENTRY_POINT_GROUP = "introspect.backends"
 _BUILT_IN = {
     "simulated": "introspect.subjects.simulated:PROVIDER",
     "organism": "introspect.subjects.organism.provider:PROVIDER",
-    "transformers": "introspect.backend.transformers:PROVIDER",
+    "transformers": "introspect.backend.local.provider:PROVIDER",
 }
 
 

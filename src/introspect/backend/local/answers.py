@@ -1,0 +1,79 @@
+"""Reading the probability of each answer off the logits at the answer position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from introspect.backend.local.chat import ChatCodec
+from introspect.backend.wire import Request
+
+__all__ = ["Openings", "first_tokens", "read_answers"]
+
+_VARIANTS = ("{}", " {}", "\n{}")  # how a model may begin to write an answer: at once, after a space, on a new line
+
+
+def first_tokens(codec: ChatCodec, prompt_text: str, answers: Sequence[str]) -> dict[str, tuple[int, ...]] | None:
+    """The tokens that can begin each answer at the end of this prompt.
+
+    Every variant is tokenised where it would stand; one that melts into the prompt's last token cannot occur there.
+
+    Returns:
+        Token ids per answer, or None where they do not tell the answers apart (two answers begin with one token).
+    """
+    prompt = codec.encode(prompt_text)
+    found: dict[str, tuple[int, ...]] = {}
+    for answer in answers:
+        ids = set()
+        for variant in _VARIANTS:
+            whole = codec.encode(prompt_text + variant.format(answer))
+            # A token of white space alone begins anything.
+            if whole[: len(prompt)] == prompt and len(whole) > len(prompt):
+                token = whole[len(prompt)]
+                if codec.decode([token]).strip():
+                    ids.add(token)
+        found[answer] = tuple(sorted(ids))
+    every = [token for ids in found.values() for token in ids]
+    return found if all(found.values()) and len(set(every)) == len(every) else None
+
+
+class Openings:
+    """`first_tokens` for many requests, which mostly end alike and ask for the same answers.
+
+    Args:
+        codec: The model's codec.
+    """
+
+    def __init__(self, codec: ChatCodec) -> None:
+        self._codec = codec
+        self._known: dict[tuple[str, tuple[str, ...]], dict[str, tuple[int, ...]] | None] = {}
+
+    def of(self, request: Request, prompt_text: str) -> dict[str, tuple[int, ...]] | None:
+        """The answers' first tokens, or None where this request's answer has to be written out."""
+        if not request.answers or request.thinking:
+            return None
+        key = (prompt_text[-64:], request.answers)  # no token reaches further back than that
+        if key not in self._known:
+            self._known[key] = first_tokens(self._codec, prompt_text, request.answers)
+        return self._known[key]
+
+
+def read_answers(logits: torch.Tensor, tokens: Mapping[str, Sequence[int]]) -> tuple[dict[str, float], float]:
+    """Log-probability of each answer, summed over its first tokens, and the probability of anything else.
+
+    Args:
+        logits: At the answer position, [vocabulary].
+        tokens: From `first_tokens`.
+
+    Example:
+        >>> logprobs, outside = read_answers(torch.zeros(4), {"A": [0], "B": [1, 2]})
+        >>> round(logprobs["B"], 4), round(outside, 4)
+        (-0.6931, 0.25)
+    """
+    logprobs = torch.log_softmax(logits.double(), dim=-1)
+    named = {a: float(torch.logsumexp(logprobs[list(ids)], dim=0)) for a, ids in tokens.items()}
+    rest = torch.ones_like(logprobs, dtype=torch.bool)
+    rest[[token for ids in tokens.values() for token in ids]] = False
+    outside = float(logprobs[rest].exp().sum()) if bool(rest.any()) else 0.0
+    return {a: min(p, 0.0) for a, p in named.items()}, min(max(outside, 0.0), 1.0)

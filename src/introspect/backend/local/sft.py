@@ -1,0 +1,92 @@
+"""TRL's supervised trainer, with a loss that computes nothing it does not need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PrinterCallback, TrainerCallback
+from trl import SFTTrainer
+
+from introspect.backend.local.batches import shared_prefix
+from introspect.backend.local.chat import TokenisedExample
+from introspect.backend.local.forward import can_share, run_prompts
+
+__all__ = ["AnswerTrainer", "PrinterCallback", "Watcher", "collate", "columns"]
+
+
+def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    """Pad on the left, so that all answers end in the last column."""
+    width = max(len(row["input_ids"]) for row in rows)
+    batch = {
+        "input_ids": torch.zeros(len(rows), width, dtype=torch.long),
+        "attention_mask": torch.zeros(len(rows), width, dtype=torch.long),
+        "labels": torch.full((len(rows), width), -100, dtype=torch.long),
+    }
+    for at, row in enumerate(rows):
+        start = width - len(row["input_ids"])
+        batch["input_ids"][at, start:] = torch.tensor(row["input_ids"])
+        batch["attention_mask"][at, start:] = 1
+        batch["labels"][at, start:] = torch.tensor(row["labels"])
+    return batch
+
+
+def columns(examples: Sequence[TokenisedExample]) -> dict[str, list[list[int]]]:
+    """Pre-tokenised columns for a data set."""
+    return {"input_ids": [list(e.ids) for e in examples], "labels": [list(e.labels) for e in examples]}
+
+
+class AnswerTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
+    """Trains on answers only.
+
+    The loss equals TRL's own on the same labels: the mean cross-entropy of the answer tokens of a batch. But logits
+    are computed at answer positions alone (a vocabulary is large and a prompt long), and the beginning that all
+    prompts of a batch share is run once, with its gradient.
+    """
+
+    last_loss: float | None = None
+
+    def _send_telemetry(self) -> None:
+        """TRL tells its makers about every run; whoever trains here has not been asked."""
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean cross-entropy of the answer tokens."""
+        labels = inputs["labels"]
+        real = inputs["attention_mask"].bool()
+        rows = [ids[mask].tolist() for ids, mask in zip(inputs["input_ids"], real, strict=True)]
+        answers = (labels != -100).sum(-1)
+        prompts = [row[: len(row) - n] for row, n in zip(rows, answers.tolist(), strict=True)]
+        longest = int(answers.max())
+        # One process only: two calls of a model in one step confuse wrappers that gather gradients.
+        share = self.accelerator.num_processes == 1 and can_share(model)
+        begun = run_prompts(
+            model,
+            rows,
+            prefix=shared_prefix(prompts) if share else 0,
+            keep=longest + 1,
+            cache=False,
+            device=labels.device,
+        )
+        logits, targets = begun.logits[:, :-1].float(), labels[:, -longest:]
+        loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
+        self.last_loss = float(loss.detach())
+        return (loss, begun) if return_outputs else loss
+
+
+class Watcher(TrainerCallback):  # type: ignore[misc]  # transformers is not followed by the type checker
+    """Calls back after every gradient step.
+
+    Args:
+        on_step: Told (steps done, steps in all).
+    """
+
+    def __init__(self, on_step: Callable[[int, int], None]) -> None:
+        self._on_step = on_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """One step is done."""
+        self._on_step(state.global_step, state.max_steps)
