@@ -27,7 +27,7 @@ GENERATORS = st.builds(
     shuffle_attributes=st.booleans(),
 )
 SEEDS = st.integers(0, 2**40)
-FEW = settings(max_examples=40)
+FEW = settings(max_examples=25)
 
 
 def contexts(n: int, n_attributes: int = 5, high: float = 100) -> list[DecisionScenario]:

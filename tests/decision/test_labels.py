@@ -17,7 +17,7 @@ from introspect.errors import ScenarioError
 from introspect.testing.strategies import preference_sets, scenario_sets, trial_sets
 
 SEEDS = st.integers(0, 2**40)
-FEW = settings(max_examples=40)
+FEW = settings(max_examples=25)
 
 
 def contexts(n: int) -> list[DecisionScenario]:

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from introspect.decision import Attribute, DecisionScenario, Trial, TrialBlock, TrialSet, option_label
+from introspect.decision.styles.chat import ChatStyle
 from introspect.errors import ScenarioError
 from introspect.testing.strategies import attributes, scenario_sets, scenarios, trial_sets
 
-FEW = settings(max_examples=40)
+FEW = settings(max_examples=25)
 AXES = (Attribute(name="p", low=0, high=10), Attribute(name="q", levels=("x", "y")))
 K = DecisionScenario(id="k", chooser="Ada", item="lot", question="Which lot?", attributes=AXES)
 
@@ -35,6 +36,16 @@ def test_json_lines_lose_nothing(tmp_path_factory, trials):
     again = TrialSet.from_jsonl(path)
     assert again == trials
     assert again.scenarios == trials.scenarios
+
+
+@settings(max_examples=25)
+@given(trial_sets())
+def test_prompts_read_the_same_after_saving_and_loading(tmp_path_factory, trials):
+    path = tmp_path_factory.mktemp("io") / "trials.jsonl"
+    trials.to_jsonl(path)
+    style = ChatStyle(attribute_order="trial", show_ranges=True)
+    before = [style.choice(scenario, trial).messages for scenario, trial in trials]
+    assert [style.choice(scenario, trial).messages for scenario, trial in TrialSet.from_jsonl(path)] == before
 
 
 @FEW
@@ -94,10 +105,7 @@ def test_take_keeps_exactly_the_trials_asked_for(trials, data):
 def test_scenarios_partition_the_trials(trials):
     parts = [trials.for_scenario(s.id) for s in trials.scenarios]
     assert sum(map(len, parts)) == len(trials)
-    assert all(
-        {s.id for s, _ in part} == {scenario.id}
-        for part, scenario in zip(parts, trials.scenarios, strict=True)
-    )
+    assert all({s.id for s, _ in part} == {scenario.id} for part, scenario in zip(parts, trials.scenarios, strict=True))
     assert sorted(map(repr, TrialSet.concat(parts))) == sorted(map(repr, trials))
     assert trials.scenario_ids.tolist() == [s.id for s, _ in trials]
 
@@ -161,9 +169,7 @@ def test_sets_built_in_different_ways_are_equal():
 )
 def test_bad_rows_are_refused_in_one_line_that_names_file_and_trial(tmp_path, rows, said):
     path = tmp_path / "t.csv"
-    path.write_text(
-        "\n".join(",".join(row) for row in [["scenario_id", "label", "A.1", "A.2", "B.1", "B.2"], *rows])
-    )
+    path.write_text("\n".join(",".join(row) for row in [["scenario_id", "label", "A.1", "A.2", "B.1", "B.2"], *rows]))
     with pytest.raises(ScenarioError) as error:
         TrialSet.from_csv(path, [K])
     assert said in str(error.value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,9 @@ __all__ = [
 ]
 
 
+@cache  # strategies are costly to make and free to share
 def texts(max_size: int = 12, exclude: str = "") -> SearchStrategy[str]:
-    """One line of any text that a record accepts: no control characters, not empty, no space at either end.
-
-    Example:
-        >>> texts(exclude="=").example().count("=")  # doctest: +SKIP
-        0
-    """
+    """One line of any text that a record accepts: no control characters, not empty, no space at either end."""
     letters = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters=exclude)
     plain = st.text("abcdefghijklmnopqrstuvwxyz_ -:'\"", min_size=1, max_size=max_size)
     wild = st.text(letters, min_size=1, max_size=max_size)
@@ -119,17 +116,13 @@ def scenario_sets(
 
 def preferences(scenario: DecisionScenario, whole: bool = True) -> SearchStrategy[Preference]:
     """Preferences of one scenario, from -100 to 100, with at least one weight that is not 0."""
-    weight: SearchStrategy[Any] = (
-        st.integers(-100, 100) if whole else st.floats(-100, 100, allow_subnormal=False)
-    )
+    weight: SearchStrategy[Any] = st.integers(-100, 100) if whole else st.floats(-100, 100, allow_subnormal=False)
     n = scenario.n_predictors
     vectors = st.lists(weight, min_size=n, max_size=n).filter(lambda row: any(abs(w) > 1e-6 for w in row))
     return vectors.map(lambda row: Preference.of(scenario, row))
 
 
-def preference_sets(
-    scenarios: Sequence[DecisionScenario], whole: bool = True
-) -> SearchStrategy[PreferenceSet]:
+def preference_sets(scenarios: Sequence[DecisionScenario], whole: bool = True) -> SearchStrategy[PreferenceSet]:
     """One preference for each of these scenarios."""
     return st.tuples(*(preferences(s, whole) for s in scenarios)).map(PreferenceSet)
 
@@ -153,23 +146,26 @@ def trial_sets(
     """
     blocks = []
     for scenario in draw(scenario_sets() if scenarios is None else scenarios):
-        n = draw(st.integers(1, max_trials))
         options = draw(st.integers(2, 4) if n_options is None else n_options)
-        index = [
-            [[draw(st.integers(0, axis.grid.n - 1)) for axis in scenario.attributes] for _ in range(options)]
-            for _ in range(n)
-        ]
-        grid = np.array(index, dtype=np.int64)
-        values = np.stack([axis.grid.at(grid[..., k]) for k, axis in enumerate(scenario.attributes)], axis=-1)
         low, high = {True: (0, options - 1), False: (-1, -1), None: (-1, options - 1)}[labelled]
+        places = st.tuples(*(st.integers(0, axis.grid.n - 1) for axis in scenario.attributes))
+        row = st.tuples(
+            st.tuples(*[places] * options),
+            st.integers(low, high),
+            st.booleans(),
+            st.permutations(range(scenario.n_attributes)),
+        )
+        rows = draw(st.lists(row, min_size=1, max_size=max_trials))
+        grid = np.array([row[0] for row in rows], dtype=np.int64)
+        values = np.stack([axis.grid.at(grid[..., k]) for k, axis in enumerate(scenario.attributes)], axis=-1)
         blocks.append(
             TrialBlock.of(
                 (scenario,),
-                np.zeros(n),
+                np.zeros(len(rows)),
                 values,
-                label=[draw(st.integers(low, high)) for _ in range(n)],
-                flipped=[draw(st.booleans()) for _ in range(n)],
-                order=[draw(st.permutations(range(scenario.n_attributes))) for _ in range(n)],
+                label=[row[1] for row in rows],
+                flipped=[row[2] for row in rows],
+                order=[row[3] for row in rows],
             )
         )
     return TrialSet(blocks)
