@@ -104,6 +104,42 @@ class ReportTable:
         predictors = {name: list(weights) for name, weights in reports.items()}
         return cls.of_rows(rows, predictors, {"model": model, "probe": probe, "seed": 0, "signed": True})
 
+    @classmethod
+    def concat(cls, tables: Sequence[ReportTable]) -> ReportTable:
+        """The reports of several tables on different scenarios, as one.
+
+        Such are the held-out reports of several folds. Where models, probes or seeds differ, the result names
+        them all, joined by "+" (for seeds: -1).
+
+        Raises:
+            MeasureError: No tables, a scenario in two of them, or signed and unsigned reports mixed.
+
+        Example:
+            >>> a = ReportTable.from_weights({"flat": {"rent": -80.0}}, model="fold 1")
+            >>> b = ReportTable.from_weights({"boat": {"size": 20.0}}, model="fold 2")
+            >>> both = ReportTable.concat([a, b])
+            >>> both.model, sorted(both.mean())
+            ('fold 1+fold 2', ['boat', 'flat'])
+        """
+        if not tables:
+            raise MeasureError("there is no table to concatenate")
+        if len({table.signed for table in tables}) > 1:
+            raise MeasureError("reports with and without signs cannot stand in one table")
+        predictors: dict[str, Sequence[str]] = {}
+        for table in tables:
+            twice = set(table.scenario_ids) & set(predictors)
+            if twice:
+                raise MeasureError(f"scenarios {sorted(twice)[:5]} are in more than one of the tables")
+            predictors |= dict(zip(table.scenario_ids, table.predictors, strict=True))
+        seeds = {table.seed for table in tables}
+        source = {
+            "model": "+".join(dict.fromkeys(table.model for table in tables)),
+            "probe": "+".join(dict.fromkeys(table.probe for table in tables)),
+            "seed": seeds.pop() if len(seeds) == 1 else -1,
+            "signed": tables[0].signed,
+        }
+        return cls.of_rows([row for table in tables for row in table._rows()], predictors, source)
+
     def __len__(self) -> int:
         return len(self.scenario_index)
 

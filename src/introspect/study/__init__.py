@@ -1,1 +1,28 @@
+"""Studies: the chain of draw, instil, measure, ask, score and train, with its arms, gates and plan."""
 
+from introspect.study.arms import ARMS, Arm
+from introspect.study.gates import Gate
+from introspect.study.plan import StagePlan, StudyPlan
+from introspect.study.presets import CHAT_PROTOCOL, ORGANISM_PROTOCOL, chat_study, organism_study
+from introspect.study.protocol import StudyProtocol
+from introspect.study.result import SeedResult, StudyResult
+from introspect.study.study import Study
+from introspect.study.watch import ProgressWatcher, SilentWatcher
+
+__all__ = [
+    "ARMS",
+    "CHAT_PROTOCOL",
+    "ORGANISM_PROTOCOL",
+    "Arm",
+    "Gate",
+    "ProgressWatcher",
+    "SeedResult",
+    "SilentWatcher",
+    "StagePlan",
+    "Study",
+    "StudyPlan",
+    "StudyProtocol",
+    "StudyResult",
+    "chat_study",
+    "organism_study",
+]

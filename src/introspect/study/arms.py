@@ -1,0 +1,184 @@
+"""Arms: which model's reports are held against which model's choices, on which contexts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import JsonValue
+
+from introspect.measure import (
+    Accuracy,
+    AccuracyMetric,
+    ChoiceTable,
+    LearnedWeights,
+    ReportTable,
+    Rise,
+    WeightsLike,
+    pair,
+)
+from introspect.study.stages import SeedData
+
+_Choices = Sequence[tuple[ChoiceTable, Sequence[str] | None]]
+
+__all__ = ["ARMS", "Arm", "arms_of", "drift_of", "rises_of"]
+
+ARMS = ("untuned", "instilled", "report-trained", "native-before", "native-after")
+"""The arms of the published study; the others are the controls that it lacks."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One comparison of reports with weights, in one seed.
+
+    Attributes:
+        name: What it is called.
+        reports_from: The model that reported.
+        weights_from: The model whose choices the weights were measured from.
+        accuracy: How well the two agree.
+        choice_accuracy: Share of that model's choices that follow the target (NaN without target).
+        learned_vs_target_r: Pooled r of its weights with the target (NaN without target).
+        said: Normalised reported weights by context, for figures.
+        learned: Normalised measured weights by context, in the same order of predictors.
+    """
+
+    name: str
+    reports_from: str
+    weights_from: str
+    accuracy: Accuracy
+    choice_accuracy: float
+    learned_vs_target_r: float
+    said: Mapping[str, tuple[float, ...]]
+    learned: Mapping[str, tuple[float, ...]]
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The row that tables and JSON show; undefined numbers are null."""
+        a = self.accuracy
+        row: dict[str, float | int | str] = {
+            "name": self.name,
+            "reports_from": self.reports_from,
+            "weights_from": self.weights_from,
+            "n_scenarios": a.n_contexts,
+            "n_asked": a.n_asked,
+            "coverage": a.coverage,
+            "response_rate": a.response_rate,
+            "choice_accuracy": self.choice_accuracy,
+            "learned_vs_target_r": self.learned_vs_target_r,
+            "pooled_r": a.pooled_r,
+            "ci_low": a.pooled_interval.low,
+            "ci_high": a.pooled_interval.high,
+            "null_p_context": a.p_shuffle,
+            "null_p_attribute": a.p_permutation,
+            "mean_within_r": a.mean_within_r,
+            "median_within_r": a.median_within_r,
+            "sign_agreement": a.sign_agreement,
+            "top_agreement": a.top_agreement,
+        }
+        plain: dict[str, JsonValue] = {
+            k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
+        }
+        plain["reasons"] = dict(a.reasons)
+        return plain
+
+
+def arms_of(data: SeedData, metric: AccuracyMetric) -> dict[str, Arm]:
+    """All arms of one seed, by name."""
+    target = {k: dict(v.weights) for k, v in data.draw.preferences.items()}
+    folds = [(f"fold{k}", train, test) for k, (train, test) in enumerate(data.draw.folds, 1)]
+    held_out = _joined(data.reports[name].select(test) for name, _, test in folds)
+    trained = _joined(data.reports[name].select(train) for name, train, _ in folds)
+    after = {k: w for name, _, test in folds for k, w in _usable(data.weights[name], test).items()}
+    held_choices: _Choices = [(data.choices[name], test) for name, _, test in folds]
+    before = data.weights["instilled"]
+    instilled: _Choices = [(data.choices["instilled"], None)]
+    r = data.reports
+    rows: list[tuple[str, str, str, ReportTable, WeightsLike, _Choices]] = [
+        ("untuned", "untuned", "instilled", r["untuned"], before, instilled),
+        ("instilled", "instilled", "instilled", r["instilled"], before, instilled),
+        ("report-trained", "report-trained", "instilled", held_out, before, instilled),
+        ("report-trained, weights after", "report-trained", "report-trained", held_out, after, held_choices),
+        ("report-trained, trained half", "report-trained", "instilled", trained, before, instilled),
+    ]
+    if data.native_weights:
+        native, nr = data.native_weights["instilled"], data.native_reports
+        after_native = data.native_weights["all"]
+        rows += [
+            ("native-untuned", "untuned", "instilled", nr["untuned"], native, []),
+            ("native-before", "instilled", "instilled", nr["instilled"], native, []),
+            ("native-after", "report-trained", "instilled", nr["all"], native, []),
+            ("native-after, weights after", "report-trained", "report-trained", nr["all"], after_native, []),
+        ]
+    arms = {}
+    for name, reports_from, weights_from, reports, weights, choices in rows:
+        pairing = pair(reports, weights)
+        arms[name] = Arm(
+            name=name,
+            reports_from=reports_from,
+            weights_from=weights_from,
+            accuracy=metric.score(reports, weights, rng=data.seed),
+            choice_accuracy=_choice_accuracy(choices),
+            learned_vs_target_r=_pooled_r(target, weights) if choices else math.nan,
+            said=_by_context(pairing.ids, pairing.said),
+            learned=_by_context(pairing.ids, pairing.learned),
+        )
+    return arms
+
+
+def rises_of(data: SeedData, metric: AccuracyMetric) -> dict[str, Rise]:
+    """Paired before/after comparisons of one seed: held-out contexts and native ones, each against the weights
+    measured before report training.
+    """
+    held_out = _joined(data.reports[f"fold{k}"].select(test) for k, (_, test) in enumerate(data.draw.folds, 1))
+    rises = {"held-out": metric.compare(data.reports["instilled"], held_out, data.weights["instilled"], rng=data.seed)}
+    if data.native_weights:
+        rises["native"] = metric.compare(
+            data.native_reports["instilled"],
+            data.native_reports["all"],
+            data.native_weights["instilled"],
+            rng=data.seed,
+        )
+    return rises
+
+
+def drift_of(data: SeedData) -> dict[str, float]:
+    """r between the weights measured before and after report training: a low one says that behaviour moved."""
+    after = {
+        k: w
+        for n, (_, test) in enumerate(data.draw.folds, 1)
+        for k, w in _usable(data.weights[f"fold{n}"], test).items()
+    }
+    drift = {"held-out": _pooled_r(after, data.weights["instilled"])}
+    if data.native_weights:
+        drift["native"] = _pooled_r(data.native_weights["all"], data.native_weights["instilled"])
+    return drift
+
+
+def _joined(tables: Iterable[ReportTable]) -> ReportTable:
+    return ReportTable.concat(list(tables))
+
+
+def _usable(weights: LearnedWeights, ids: Iterable[str]) -> dict[str, dict[str, float]]:
+    dead = weights.unusable()
+    return {i: weights.weights(i) for i in ids if i in weights and i not in dead}
+
+
+def _pooled_r(a: WeightsLike, b: WeightsLike) -> float:
+    moments = pair(a, b).moments
+    return moments.pooled() if len(moments) else math.nan
+
+
+def _choice_accuracy(parts: _Choices) -> float:
+    """Missing answers count as wrong: a model that refuses does not follow the target."""
+    right = total = 0
+    for table, ids in parts:
+        trials = table.trials
+        mask = np.ones(len(trials), bool) if ids is None else np.isin(trials.scenario_ids, list(ids))
+        right += int((table.chosen == trials.labels)[mask].sum())
+        total += int(mask.sum())
+    return right / total if total else math.nan
+
+
+def _by_context(ids: Sequence[str], vectors: Sequence[np.ndarray]) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(map(float, vector)) for name, vector in zip(ids, vectors, strict=True)}

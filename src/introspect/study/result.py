@@ -1,0 +1,196 @@
+"""What a study found, over all its seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from pydantic import JsonValue
+
+from introspect.backend.wire import ModelRef
+from introspect.measure import Interval, Rise, TwoLevel, two_level, two_level_rise
+from introspect.study.arms import ARMS, Arm
+from introspect.study.gates import Gate
+
+__all__ = ["SeedResult", "StudyResult"]
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One seed.
+
+    Attributes:
+        seed: The seed.
+        arms: Comparisons by name.
+        rises: "held-out" and "native": paired rise from before to after report training.
+        drift: r between weights before and after report training, on the same contexts.
+        gates: What must hold before the figures mean anything.
+        models: References of the models, by name.
+    """
+
+    seed: int
+    arms: Mapping[str, Arm]
+    rises: Mapping[str, Rise]
+    drift: Mapping[str, float]
+    gates: tuple[Gate, ...]
+    models: Mapping[str, ModelRef]
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """All seeds of a study and what they say together.
+
+    Attributes:
+        model: The untuned model.
+        control: What is known about the model by construction ("" for a model that nobody made for this).
+        seeds: One result per seed.
+    """
+
+    model: ModelRef
+    control: str
+    seeds: tuple[SeedResult, ...]
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        """Arms in reading order: the published ones first."""
+        names = tuple(self.seeds[0].arms)
+        return tuple(n for n in ARMS if n in names) + tuple(n for n in names if n not in ARMS)
+
+    @cached_property
+    def arms(self) -> list[dict[str, JsonValue]]:
+        """One row per arm over all seeds: means, with a two-level (seed, context) interval from two seeds on."""
+        return [self._row([s.arms[name] for s in self.seeds]) for name in self.arm_names]
+
+    @cached_property
+    def rises(self) -> dict[str, TwoLevel]:
+        """Mean paired rise over seeds, by where ("held-out", "native")."""
+        return {name: two_level_rise([s.rises[name] for s in self.seeds], rng=0) for name in self.seeds[0].rises}
+
+    def _row(self, arms: Sequence[Arm]) -> dict[str, JsonValue]:
+        rows: list[dict[str, Any]] = [arm.to_dict() for arm in arms]
+        if len(rows) == 1:
+            return rows[0]
+        row: dict[str, Any] = {k: rows[0][k] for k in ("name", "reports_from", "weights_from")}
+        for field in ("n_scenarios", "n_asked"):
+            row[field] = sum(r[field] for r in rows)
+        for field in (
+            "coverage", "response_rate", "choice_accuracy", "learned_vs_target_r", "mean_within_r", "median_within_r",
+            "sign_agreement", "top_agreement",
+        ):  # fmt: skip
+            row[field] = _mean([r[field] for r in rows])
+        both: TwoLevel = two_level([arm.accuracy for arm in arms], rng=0)
+        row["pooled_r"] = _plain(both.estimate)
+        row["ci_low"], row["ci_high"] = map(_plain, both.interval)
+        for field in ("null_p_context", "null_p_attribute"):
+            row[field] = combined_p([r[field] for r in rows])
+        row["reasons"] = dict(both.reasons)
+        return row
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The one object that `--json` prints."""
+        return {
+            "model": self.model.model_dump(mode="json", exclude_none=True),
+            "control": self.control,
+            "interval": (
+                "95 % bootstrap over the contexts of this training run"
+                if len(self.seeds) == 1
+                else "95 % bootstrap over seeds and, within them, contexts"
+            ),
+            "arms": list(self.arms),
+            "rises": {name: self._rise(name) for name in self.rises},
+            "drift": {name: _mean([s.drift[name] for s in self.seeds]) for name in self.seeds[0].drift},
+            "gates": [gate.to_dict() | {"seed": s.seed} for s in self.seeds for gate in s.gates],
+            "seeds": [
+                {
+                    "seed": s.seed,
+                    "arms": [s.arms[name].to_dict() for name in self.arm_names],
+                    "rises": {name: rise.to_dict() for name, rise in s.rises.items()},
+                    "drift": {name: _plain(r) for name, r in s.drift.items()},
+                    "models": {name: ref.model_dump(mode="json", exclude_none=True) for name, ref in s.models.items()},
+                }
+                for s in self.seeds
+            ],
+        }
+
+    def _rise(self, name: str) -> dict[str, JsonValue]:
+        interval, estimate = self.rise_interval(name), self.rises[name].estimate
+        return {
+            "rise": _plain(estimate),
+            "ci_low": _plain(interval.low),
+            "ci_high": _plain(interval.high),
+            "p_per_seed": [_plain(s.rises[name].p) for s in self.seeds],
+        }
+
+    def rise_interval(self, name: str) -> Interval:
+        """Interval of a rise: over (seed, context) where there are several seeds, else over contexts."""
+        return self.rises[name].interval if len(self.seeds) > 1 else self.seeds[0].rises[name].interval
+
+    def sentences(self) -> list[str]:
+        """The study in words: the table, the rises, what behaviour did meanwhile, and the gates that fail."""
+        head = (
+            f"{'arm':<32}{'reports of':<16}{'weights of':<16}{'contexts':>9}{'coverage':>10}{'accuracy':>10}"
+            f"{'r(w,target)':>12}{'r':>7}  {'95 % interval':<17}{'null p':>7}"
+        )
+        lines = [head]
+        for row in self.arms:
+            lines.append(
+                f"{row['name']!s:<32}{row['reports_from']!s:<16}{row['weights_from']!s:<16}{row['n_scenarios']!s:>9}"
+                f"{_show(row['coverage'], '.0%'):>10}{_show(row['choice_accuracy'], '.2f'):>10}"
+                f"{_show(row['learned_vs_target_r'], '.2f'):>12}{_show(row['pooled_r'], '+.2f'):>7}  "
+                f"{_interval(row['ci_low'], row['ci_high']):<17}{_show(row['null_p_context'], '.4f'):>7}"
+            )
+        for row in self.arms:
+            lines += [f"{row['name']}: {field} is undefined: {why}." for field, why in dict(row["reasons"]).items()]  # type: ignore[arg-type]
+        for name, rise in self.rises.items():
+            interval = self.rise_interval(name)
+            over = "seeds and contexts" if len(self.seeds) > 1 else "the contexts of this training run"
+            text = f"Report training moved r on {name} contexts by {_show(rise.estimate, '+.2f')}"
+            if math.isfinite(interval.low):
+                text += f" (95 % interval over {over} {interval.low:+.2f} to {interval.high:+.2f})"
+            lines.append(text + ".")
+        for name in self.seeds[0].drift:
+            r = _mean([s.drift[name] for s in self.seeds])
+            lines.append(
+                f"Weights measured before and after report training correlate at {_show(r, '.2f')} on {name} contexts."
+            )
+        for s in self.seeds:
+            lines += [f"Seed {s.seed}: {gate.sentence}" for gate in s.gates if not gate.passed]
+        if not any(not gate.passed for s in self.seeds for gate in s.gates):
+            lines.append("All gates pass.")
+        if self.control:
+            lines.append(self.control)
+        return lines
+
+
+def combined_p(values: Sequence[float | None]) -> float | None:
+    """Fisher's combination of one-sided p values of independent seeds; None where none is defined.
+
+    Example:
+        >>> round(combined_p([0.5, 0.5]), 2), combined_p([None])
+        (0.6, None)
+    """
+    from scipy.stats import combine_pvalues
+
+    known = [v for v in values if v is not None]
+    return float(combine_pvalues(known, method="fisher").pvalue) if known else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None and math.isfinite(v)]
+    return float(np.mean(known)) if known else None
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _show(value: object, form: str) -> str:
+    return format(value, form) if isinstance(value, int | float) and math.isfinite(value) else "-"
+
+
+def _interval(low: object, high: object) -> str:
+    return f"{low:+.2f} to {high:+.2f}" if isinstance(low, float) and isinstance(high, float) else "-"

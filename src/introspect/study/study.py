@@ -1,0 +1,162 @@
+"""The whole chain, durably: untuned -> instilled -> report-trained -> native."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from introspect._version import __version__
+from introspect.backend.wire import ModelRef, canonical
+from introspect.decision import DecisionScenario, PromptStyle, ScenarioSet
+from introspect.errors import ConfigError, StoreError
+from introspect.measure import AccuracyMetric
+from introspect.store import Store
+from introspect.study.arms import arms_of, drift_of, rises_of
+from introspect.study.gates import gates_of
+from introspect.study.plan import StudyPlan, plan_study
+from introspect.study.protocol import StudyProtocol
+from introspect.study.result import SeedResult, StudyResult
+from introspect.study.stages import SeedData, Stages, Watcher
+from introspect.study.watch import SilentWatcher
+
+__all__ = ["Study"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Does a model know what drives its choices, and does training make it better at telling?
+
+    Per seed: draw hidden preferences; ask the untuned model; instil the preferences by choices alone; measure the
+    weights from fresh choices and ask for reports; train reports on all folds but one and measure and ask again on
+    the held-out one; train reports on all contexts and ask about native preferences.
+
+    Every stage is computed once and kept in ``out/study.db``; weights of trained models lie in ``out/models``. Run
+    the same study again after a kill and it goes on where it stopped.
+
+    Args:
+        model: The untuned model; its provider must be able to train.
+        scenarios: Contexts whose preferences are instilled.
+        native: Contexts that nothing is instilled in; may be empty.
+        style: Words prompts and reads answers.
+        protocol: How much of everything.
+        out: Folder of the study.
+        seeds: One complete run each: preferences, trials, and order of training examples.
+        metric: Scores reports.
+        control: What is known about the model by construction, printed with the result.
+
+    Raises:
+        ConfigError: Settings that cannot make a study.
+
+    Example:
+        >>> import tempfile
+        >>> from introspect.backend import ModelRef
+        >>> from introspect.decision import OrganismStyle, organism_scenarios
+        >>> folder = tempfile.mkdtemp()
+        >>> study = Study(ModelRef(provider="simulated", model="demo"), organism_scenarios(12), style=OrganismStyle(),
+        ...               out=folder, protocol=StudyProtocol(n_reports=2))
+        >>> study.plan().total("calls")
+        3156
+        >>> [row["name"] for row in study.run().arms][:3]
+        ['untuned', 'instilled', 'report-trained']
+    """
+
+    model: ModelRef
+    scenarios: Sequence[DecisionScenario]
+    native: Sequence[DecisionScenario] = ()
+    style: PromptStyle | None = None
+    protocol: StudyProtocol = field(default_factory=StudyProtocol)
+    out: Path | str = "introspect-study"
+    seeds: Sequence[int] = (0,)
+    metric: AccuracyMetric = field(default_factory=AccuracyMetric)
+    control: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.scenarios) < 2 * self.protocol.n_folds:
+            raise ConfigError(
+                f"{len(self.scenarios)} contexts cannot be cut into {self.protocol.n_folds} folds of two or more"
+            )
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ConfigError(f"seeds must be distinct whole numbers from 0, at least one; got {list(self.seeds)}")
+        both = {s.id for s in self.scenarios} & {s.id for s in self.native}
+        if both:
+            raise ConfigError(f"contexts cannot be instilled and native at once: {sorted(both)[:5]}")
+
+    @property
+    def folder(self) -> Path:
+        """Where the study lies."""
+        return Path(self.out).expanduser()
+
+    def plan(self) -> StudyPlan:
+        """Calls, tokens and gradient steps, without asking or training anything."""
+        scenarios, native = ScenarioSet(self.scenarios), ScenarioSet(self.native)
+        return plan_study(scenarios, native, self.protocol, self._style, len(self.seeds))
+
+    def run(self, watcher: Watcher | None = None) -> StudyResult:
+        """Run, or go on running, and score.
+
+        Args:
+            watcher: Who is told how it goes on.
+
+        Raises:
+            StoreError: The folder cannot be written to, or holds another study.
+            BackendError: A model could not be opened or asked.
+            TrainingError: A training was refused.
+        """
+        folder = self.folder
+        with Store.open(folder / "study.db") as store:
+            self._claim(store)
+            stages = Stages(
+                store, (folder / "models").absolute(), self.model, ScenarioSet(self.scenarios),
+                ScenarioSet(self.native), self.protocol, self._style, watcher or SilentWatcher(),
+            )  # fmt: skip
+            result = StudyResult(self.model, self.control, tuple(self._score(stages.run(seed)) for seed in self.seeds))
+            _write(folder / "result.json", json.dumps(result.to_dict(), indent=1, ensure_ascii=False) + "\n")
+            return result
+
+    @property
+    def _style(self) -> PromptStyle:
+        if self.style is not None:
+            return self.style
+        from introspect.decision import ChatStyle
+
+        return ChatStyle()
+
+    def _score(self, data: SeedData) -> SeedResult:
+        arms = arms_of(data, self.metric)
+        models = {"untuned": self.model, **{name: tuned.ref for name, tuned in data.tuned.items()}}
+        return SeedResult(data.seed, arms, rises_of(data, self.metric), drift_of(data), gates_of(data, arms), models)
+
+    def _claim(self, store: Store) -> None:
+        """A folder holds one study; seeds may be added to it."""
+        mine = {
+            "model": self.model.identity(),
+            "protocol": self.protocol.model_dump(mode="json"),
+            "style": self._style.id,
+            "scenarios": _hash(self.scenarios),
+            "native": _hash(self.native),
+        }
+        known = store.manifest.get("study")
+        if known is None:
+            store.manifest["study"] = mine
+            store.manifest["introspect"] = __version__
+        elif canonical(known) != canonical(mine):
+            differs = sorted(key for key in mine if known.get(key) != mine[key])
+            raise StoreError(
+                f"{self.folder} holds another study (it differs in {', '.join(differs)}); give another folder, "
+                "or remove this one if it is no longer needed"
+            )
+
+
+def _hash(scenarios: Iterable[DecisionScenario]) -> str:
+    return ScenarioSet(scenarios).hash
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,54 @@
+"""Who is told how a study goes on."""
+
+from __future__ import annotations
+
+import sys
+from typing import Never, TextIO
+
+from tqdm import tqdm
+
+__all__ = ["ProgressWatcher", "SilentWatcher"]
+
+
+class SilentWatcher:
+    """Says nothing."""
+
+    def stage(self, name: str, done: bool) -> None:
+        """Ignored."""
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Ignored."""
+
+
+class ProgressWatcher:
+    """A line and a bar per stage.
+
+    Args:
+        file: Where to write; standard error, so that standard output stays clean.
+    """
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        self._file = file or sys.stderr
+        self._bar: tqdm[Never] | None = None
+        self._name = ""
+
+    def stage(self, name: str, done: bool) -> None:
+        """A new bar, or a line that the stage was finished before."""
+        self.close()
+        self._name = name
+        if done:
+            print(f"{name}: done before", file=self._file)
+        else:
+            self._bar = tqdm(desc=name, file=self._file, mininterval=0.5, dynamic_ncols=True)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.total, self._bar.unit = total, f" {unit}"
+            self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Close the last bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
