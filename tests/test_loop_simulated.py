@@ -67,10 +67,7 @@ def recovery(ref: ModelRef, weights: LearnedWeights, scenarios=LOTS) -> float:
     agent = SimulatedAgent.of(ref)
     return float(
         np.mean(
-            [
-                np.corrcoef(weights.preference(s.id).vector(s), agent.preference(s).vector(s))[0, 1]
-                for s in scenarios
-            ]
+            [np.corrcoef(weights.preference(s.id).vector(s), agent.preference(s).vector(s))[0, 1] for s in scenarios]
         )
     )
 
@@ -118,11 +115,7 @@ def test_an_honest_agent_scores_high_and_a_fabulist_at_chance(instilled):
 def test_training_half_of_the_contexts_lifts_the_reports_of_the_other_half(instilled):
     weights = measured(instilled)
     train, held_out = LOTS[:20], LOTS[20:]
-    tuned = (
-        FineTuner(style=STYLE)
-        .train_reports(instilled, train, targets(instilled), n_per_scenario=2, rng=5)
-        .ref
-    )
+    tuned = FineTuner(style=STYLE).train_reports(instilled, train, targets(instilled), n_per_scenario=2, rng=5).ref
     before, after = (scored(ref, weights, held_out).pooled_r for ref in (instilled, tuned))
     assert after > before + 0.2
     # Reports were trained, behaviour was not: the weights measured afterwards are the same.
@@ -135,9 +128,7 @@ def test_an_agent_that_learns_reports_by_heart_gains_nothing_on_the_other_half(i
     tuner = FineTuner(style=STYLE)
     tuned = tuner.train_reports(rote, LOTS[:20], targets(rote), n_per_scenario=2, rng=5).ref
     assert scored(tuned, weights, LOTS[:20]).pooled_r > scored(rote, weights, LOTS[:20]).pooled_r + 0.2
-    assert scored(tuned, weights, LOTS[20:]).pooled_r == pytest.approx(
-        scored(rote, weights, LOTS[20:]).pooled_r
-    )
+    assert scored(tuned, weights, LOTS[20:]).pooled_r == pytest.approx(scored(rote, weights, LOTS[20:]).pooled_r)
 
 
 def test_the_loop_runs_in_chat_without_ranges_shown():

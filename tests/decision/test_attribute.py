@@ -63,9 +63,7 @@ def test_encoding_rises_from_zero_at_low_to_one_at_high(attribute):
 )
 def test_a_change_of_units_leaves_the_encoding_alone(low, width, factor, shift, place):
     before = Attribute(name="x", low=low, high=low + width)
-    after = Attribute(
-        name="x", low=low * factor + shift, high=(low + width) * factor + shift, step=None, unit="other"
-    )
+    after = Attribute(name="x", low=low * factor + shift, high=(low + width) * factor + shift, step=None, unit="other")
     value = low + place * width
     # The error of (value - low) / width in the new unit is that of representing value there.
     slack = 1e-12 + 4 * np.finfo(float).eps * max(abs(after.low), abs(after.high)) / (after.high - after.low)

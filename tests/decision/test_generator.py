@@ -33,8 +33,7 @@ FEW = settings(max_examples=25)
 def contexts(n: int, n_attributes: int = 5, high: float = 100) -> list[DecisionScenario]:
     axes = [Attribute(name=f"a{i}", low=0, high=high) for i in range(n_attributes)]
     return [
-        DecisionScenario(id=f"k{i}", chooser=f"K{i}", item="lot", question="Which?", attributes=axes)
-        for i in range(n)
+        DecisionScenario(id=f"k{i}", chooser=f"K{i}", item="lot", question="Which?", attributes=axes) for i in range(n)
     ]
 
 
@@ -95,9 +94,7 @@ def test_a_small_grid_can_be_emptied_but_not_overdrawn():
     axes = tuple(Attribute(name=c, levels=("x", "y")) for c in "pq")
     scenario = contexts(1)[0].model_copy(update={"attributes": axes})
     assert len(set(option_sets(TrialGenerator().trials([scenario], n=6, rng=0)))) == 6
-    with pytest.raises(
-        ScenarioError, match="scenario 'k0': its 4 possible options give only 6 distinct trials, 7"
-    ):
+    with pytest.raises(ScenarioError, match="scenario 'k0': its 4 possible options give only 6 distinct trials, 7"):
         TrialGenerator().trials([scenario], n=7, rng=0)
 
 
@@ -113,9 +110,7 @@ def test_sides_are_balanced_within_one_for_every_prefix(scenario, seed, n, n_opt
 @given(FINE, SEEDS, st.integers(2, 4))
 def test_flipped_trials_show_the_drawn_options_in_reverse_and_nothing_else_changes(scenario, seed, n_options):
     (balanced,) = TrialGenerator(n_options=n_options).trials([scenario], n=8, rng=seed).blocks
-    (drawn,) = (
-        TrialGenerator(n_options=n_options, counterbalance=False).trials([scenario], n=8, rng=seed).blocks
-    )
+    (drawn,) = TrialGenerator(n_options=n_options, counterbalance=False).trials([scenario], n=8, rng=seed).blocks
     assert not drawn.flipped.any()
     unflipped = np.where(balanced.flipped[:, None, None], balanced.values[:, ::-1], balanced.values)
     assert (unflipped == drawn.values).all()
@@ -160,9 +155,7 @@ def test_dominance_means_at_least_as_good_on_everything_that_counts():
 def test_a_cap_that_cannot_be_kept_is_an_error_that_names_the_scenario():
     scenario = contexts(1, 2)[0]
     wishes = {"k0": Preference(scenario_id="k0", weights={"a0": 1, "a1": 0})}
-    with pytest.raises(
-        ScenarioError, match="scenario 'k0': found only 0 of 1 distinct trials with at most 0 of"
-    ):
+    with pytest.raises(ScenarioError, match="scenario 'k0': found only 0 of 1 distinct trials with at most 0 of"):
         TrialGenerator(max_dominated=0).trials([scenario], n=1, rng=0, preferences=wishes)
     with pytest.raises(ScenarioError, match="max_dominated needs preferences"):
         TrialGenerator(max_dominated=0.1).trials([scenario], n=1, rng=0)
@@ -192,9 +185,7 @@ def test_the_same_seed_gives_the_same_trials_in_another_process():
         "p = PreferenceSampler().sample(ks, rng=11)\n"
         "print(label(t, p, 'logistic', rng=11).hash)"
     )
-    there = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     trials = TrialGenerator(shuffle_attributes=True).trials(contexts(3), 20, rng=11)
     wishes = PreferenceSampler().sample(contexts(3), rng=11)
     assert TrialGenerator().label(trials, wishes, "logistic", rng=11).hash == there

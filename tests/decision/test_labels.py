@@ -23,8 +23,7 @@ FEW = settings(max_examples=25)
 def contexts(n: int) -> list[DecisionScenario]:
     axes = [Attribute(name=f"a{i}", low=0, high=100) for i in range(5)]
     return [
-        DecisionScenario(id=f"k{i}", chooser=f"K{i}", item="lot", question="Which?", attributes=axes)
-        for i in range(n)
+        DecisionScenario(id=f"k{i}", chooser=f"K{i}", item="lot", question="Which?", attributes=axes) for i in range(n)
     ]
 
 
@@ -103,9 +102,7 @@ def test_logistic_choices_have_the_probabilities_of_the_logit(n_options):
     for low in (0.1, 0.3, 0.5, 0.7):
         inside = (p[:, 0] >= low) & (p[:, 0] < low + 0.2)
         assert (block.label[inside] == 0).mean() == pytest.approx(p[inside, 0].mean(), abs=0.04)
-    assert np.unique(label(trials, wishes, "logistic", scale=0, rng=1).labels).tolist() == list(
-        range(n_options)
-    )
+    assert np.unique(label(trials, wishes, "logistic", scale=0, rng=1).labels).tolist() == list(range(n_options))
     truth = label(trials, wishes, rng=0).labels
     assert (label(trials, wishes, "logistic", scale=1e4, rng=1).labels == truth).mean() > 0.99
 

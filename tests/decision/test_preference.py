@@ -20,8 +20,7 @@ KINDS = [
 def contexts(n: int, n_attributes: int = 5) -> list[DecisionScenario]:
     axes = [Attribute(name=f"a{i}", low=0, high=100) for i in range(n_attributes)]
     return [
-        DecisionScenario(id=f"k{i}", chooser=f"K{i}", item="lot", question="Which?", attributes=axes)
-        for i in range(n)
+        DecisionScenario(id=f"k{i}", chooser=f"K{i}", item="lot", question="Which?", attributes=axes) for i in range(n)
     ]
 
 
@@ -42,17 +41,14 @@ def test_utility_is_the_weighted_sum_of_predictors(data):
     low = [a.grid.at(np.array(0)) for a in scenario.attributes]
     high = [a.grid.at(np.array(a.grid.n - 1)) for a in scenario.attributes]
     by_hand = sum(
-        preference.weights[name] * x
-        for name, x in zip(scenario.predictors, scenario.encode(high), strict=True)
+        preference.weights[name] * x for name, x in zip(scenario.predictors, scenario.encode(high), strict=True)
     )
     assert preference.utility(scenario, [low, high])[1] == pytest.approx(by_hand)
 
 
 @settings(max_examples=30)
 @given(scenario_sets(), st.integers(0, 1000), st.sampled_from(KINDS[:3]))
-def test_sampled_preferences_peak_at_100_are_whole_and_do_not_depend_on_other_contexts(
-    scenarios, seed, sampler
-):
+def test_sampled_preferences_peak_at_100_are_whole_and_do_not_depend_on_other_contexts(scenarios, seed, sampler):
     drawn = sampler.sample(scenarios, rng=seed)
     for scenario in scenarios:
         weights = drawn[scenario.id].vector(scenario)
@@ -85,8 +81,7 @@ def test_uniform_weights_have_no_favourite_sign_or_place():
 def test_correlated_preferences_correlate_between_contexts_as_promised(rho):
     # Between two contexts, over many independent worlds: predictors and worlds are the sample.
     pairs = [
-        PreferenceSampler(kind="correlated", rho=rho, decimals=None).sample(contexts(2, 10), rng=s)
-        for s in range(150)
+        PreferenceSampler(kind="correlated", rho=rho, decimals=None).sample(contexts(2, 10), rng=s) for s in range(150)
     ]
     left, right = (np.concatenate([p[f"k{i}"].vector(contexts(2, 10)[i]) for p in pairs]) for i in (0, 1))
     assert np.corrcoef(left, right)[0, 1] == pytest.approx(rho, abs=0.09)

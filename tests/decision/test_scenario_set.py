@@ -23,8 +23,7 @@ scenarios:
 def contexts(n: int) -> ScenarioSet:
     axes = [Attribute(name=name, low=0, high=100) for name in "pq"]
     return ScenarioSet(
-        DecisionScenario(id=f"k{i}", chooser=f"K{i}", item="lot", question="Which?", attributes=axes)
-        for i in range(n)
+        DecisionScenario(id=f"k{i}", chooser=f"K{i}", item="lot", question="Which?", attributes=axes) for i in range(n)
     )
 
 

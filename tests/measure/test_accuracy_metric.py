@@ -98,9 +98,7 @@ def test_every_context_twice_leaves_r_and_shrinks_the_interval_by_root_two():
     metric = AccuracyMetric(n_boot=4000, n_null=1)
     a, b = metric.score(said, learned, rng=1), metric.score(*twice, rng=1)
     assert a.pooled_r == pytest.approx(b.pooled_r)
-    ratio = (a.pooled_interval.high - a.pooled_interval.low) / (
-        b.pooled_interval.high - b.pooled_interval.low
-    )
+    ratio = (a.pooled_interval.high - a.pooled_interval.low) / (b.pooled_interval.high - b.pooled_interval.low)
     assert ratio == pytest.approx(math.sqrt(2), rel=0.12)
 
 

@@ -56,9 +56,7 @@ def test_a_leaning_to_the_first_option_goes_to_the_intercept_and_not_to_the_weig
     _, preferences, trials = make_world(n_scenarios=10, n_trials=300)
     rng = np.random.default_rng(0)
     block = trials.blocks[0]
-    utility = np.array([list(preferences[s.id].weights.values()) for s in block.scenarios])[
-        block.scenario_index
-    ]
+    utility = np.array([list(preferences[s.id].weights.values()) for s in block.scenarios])[block.scenario_index]
     logits = 0.05 * (trials.differences(block) * utility).sum(axis=1) + 2.0
     first = rng.random(len(trials)) < 1 / (1 + np.exp(-logits))
     weights = ChoiceModel().fit(trials.with_labels(np.where(first, 0, 1)))
@@ -154,9 +152,7 @@ def test_an_attribute_that_never_differs_is_flagged(make_world):
     block = trials.blocks[0]
     values = block.values.copy()
     values[:, 1, 2] = values[:, 0, 2]
-    weights = ChoiceModel().fit(
-        TrialSet([TrialBlock.of(block.scenarios, block.scenario_index, values, block.label)])
-    )
+    weights = ChoiceModel().fit(TrialSet([TrialBlock.of(block.scenarios, block.scenario_index, values, block.label)]))
     assert "no_variation" in weights.flags[0]
     assert weights.coef[0][2] == 0.0
 

@@ -96,9 +96,7 @@ def test_log_probabilities_are_asked_for_only_when_wanted():
 
 def test_replies_are_told_as_they_arrive():
     told = []
-    table = ChoiceProbe(STYLE).run(
-        chooser(), TRIALS.take(np.arange(5)), lambda i, reply: told.append((i, reply.text))
-    )
+    table = ChoiceProbe(STYLE).run(chooser(), TRIALS.take(np.arange(5)), lambda i, reply: told.append((i, reply.text)))
     assert sorted(told) == list(enumerate(table.text))
 
 

@@ -101,9 +101,7 @@ def test_frames_lose_nothing_and_may_be_in_any_order(table, data):
     order = data.draw(st.permutations(range(len(table))))
     shuffled = ChoiceTable.from_pandas(frame.iloc[order], [TWO, THREE])
     pairs = [(trial, table.text[i], int(table.chosen[i])) for i, (_, trial) in enumerate(table.trials)]
-    moved = [
-        (trial, shuffled.text[i], int(shuffled.chosen[i])) for i, (_, trial) in enumerate(shuffled.trials)
-    ]
+    moved = [(trial, shuffled.text[i], int(shuffled.chosen[i])) for i, (_, trial) in enumerate(shuffled.trials)]
     assert sorted(map(repr, pairs)) == sorted(map(repr, moved))
 
 

@@ -14,9 +14,7 @@ from introspect.measure.newton import MapFit, fit_map
 SD = np.array([5.0, 5.0, 5.0, 5.0])
 
 
-def data(
-    seed: int, n_contexts: int = 2, n_trials: int = 25, n_rivals: int = 1, n_coef: int = 4, scale: float = 6.0
-):
+def data(seed: int, n_contexts: int = 2, n_trials: int = 25, n_rivals: int = 1, n_coef: int = 4, scale: float = 6.0):
     """Random differences in [-1, 1] and choices made from them; a large scale explains every choice."""
     rng = np.random.default_rng(seed)
     design = rng.uniform(-1, 1, (n_contexts, n_trials, n_rivals, n_coef))
@@ -79,9 +77,7 @@ def test_the_order_of_trials_does_not_matter(seed, scale, n_rivals):
 @given(seeds, scales)
 def test_choosing_the_opposite_everywhere_negates_the_weights(seed, scale):
     design, outcome = data(seed, scale=scale)
-    np.testing.assert_allclose(
-        fit_map(design, 1 - outcome, SD).coef, -fit_map(design, outcome, SD).coef, atol=1e-8
-    )
+    np.testing.assert_allclose(fit_map(design, 1 - outcome, SD).coef, -fit_map(design, outcome, SD).coef, atol=1e-8)
 
 
 @quick
@@ -116,9 +112,7 @@ def test_case_weights_count_rows(seed, scale, n_rivals):
 @quick
 @given(seeds, st.sampled_from([1, 2]))
 def test_fitting_together_is_fitting_one_by_one(seed, n_rivals):
-    parts = [
-        data(seed + i, n_contexts=1, scale=scale, n_rivals=n_rivals) for i, scale in enumerate((0, 2, 200))
-    ]
+    parts = [data(seed + i, n_contexts=1, scale=scale, n_rivals=n_rivals) for i, scale in enumerate((0, 2, 200))]
     design, outcome = (np.concatenate(side) for side in zip(*parts, strict=True))
     together = fit_map(design, outcome, SD)
     for c, (x, y) in enumerate(parts):
@@ -131,9 +125,7 @@ def test_fitting_together_is_fitting_one_by_one(seed, n_rivals):
 @given(seeds, scales)
 def test_weights_grow_with_the_prior_scale(seed, scale):
     design, outcome = data(seed, scale=scale)
-    norms = [
-        np.linalg.norm(fit_map(design, outcome, np.full(4, tau)).coef, axis=1) for tau in (0.5, 1, 5, 20)
-    ]
+    norms = [np.linalg.norm(fit_map(design, outcome, np.full(4, tau)).coef, axis=1) for tau in (0.5, 1, 5, 20)]
     assert (np.diff(norms, axis=0) >= -1e-9).all()
 
 

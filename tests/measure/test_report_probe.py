@@ -73,10 +73,7 @@ def test_each_repeat_shows_options_of_its_own_and_they_are_kept():
     assert len(set(shown)) == 12
     assert [trial.values for trial in table.shown] == shown
     bare = OrganismStyle(report_options="none")
-    assert (
-        SelfReportProbe(bare, k=2, options="none").run(teller(bare), SCENARIOS[:2], rng=0).shown
-        == (None,) * 4
-    )
+    assert SelfReportProbe(bare, k=2, options="none").run(teller(bare), SCENARIOS[:2], rng=0).shown == (None,) * 4
 
 
 def test_the_prompts_of_a_scenario_do_not_depend_on_the_others():

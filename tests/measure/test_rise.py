@@ -83,9 +83,7 @@ def test_few_or_no_common_contexts_are_undefined_with_a_reason(noise):
 def test_without_a_rise_small_p_are_as_rare_as_they_say(noise):
     learned = noise(25)
     ps = [
-        AccuracyMetric(1, 99)
-        .compare(reports(2 * s, learned, 1.0), reports(2 * s + 1, learned, 1.0), learned, rng=s)
-        .p
+        AccuracyMetric(1, 99).compare(reports(2 * s, learned, 1.0), reports(2 * s + 1, learned, 1.0), learned, rng=s).p
         for s in range(150)
     ]
     assert np.mean(np.array(ps) <= 0.05) < 0.11

@@ -105,9 +105,7 @@ def test_the_interval_covers_the_mean_run_about_as_often_as_it_says():
     hits, student = [], []
     for trial in range(60):
         means = np.clip(rng.normal(0.5, 0.12, size=8), -0.95, 0.95)
-        result = two_level(
-            [run(1000 * trial + s, float(r), n=25) for s, r in enumerate(means)], rng=trial, n_boot=300
-        )
+        result = two_level([run(1000 * trial + s, float(r), n=25) for s, r in enumerate(means)], rng=trial, n_boot=300)
         hits.append(0.5 in result.interval)
         student.append(0.5 in result.seed_interval)
     assert np.mean(hits) > 0.83

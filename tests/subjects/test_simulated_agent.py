@@ -126,9 +126,7 @@ def test_repeats_differ_by_their_sample_index_only():
     request = choice_requests()[0]
     texts = [ask(backend, [request.model_copy(update={"sample_index": k})])[0].text for k in range(64)]
     assert set(texts) == {"A", "B"}
-    assert texts == [
-        ask(backend, [request.model_copy(update={"sample_index": k})])[0].text for k in range(64)
-    ]
+    assert texts == [ask(backend, [request.model_copy(update={"sample_index": k})])[0].text for k in range(64)]
 
 
 @pytest.mark.parametrize("parameters", [{"scale": 3.0}, {"lapse": 0.6}, {"side_bias": 1.5, "scale": 2.0}])
@@ -214,9 +212,7 @@ def correlation(agent: SimulatedAgent, k: int = 1) -> float:
 @pytest.mark.parametrize("fidelity", [0.0, 0.3, 0.5, 0.8, 1.0])
 def test_report_accuracy_is_what_fidelity_says(fidelity):
     expected = fidelity / np.hypot(fidelity, 1 - fidelity)
-    assert correlation(SimulatedAgent(report_fidelity=fidelity, report_noise=0.0)) == pytest.approx(
-        expected, abs=0.09
-    )
+    assert correlation(SimulatedAgent(report_fidelity=fidelity, report_noise=0.0)) == pytest.approx(expected, abs=0.09)
 
 
 def test_averaging_reports_removes_noise_but_not_infidelity():
@@ -287,15 +283,11 @@ def test_a_refusal_keeps_probability_off_the_answers():
 
 
 def test_without_the_parameter_there_are_no_log_probabilities():
-    assert all(
-        reply.answer_logprobs is None for reply in ask(SimulatedBackend(SimulatedAgent()), choice_requests())
-    )
+    assert all(reply.answer_logprobs is None for reply in ask(SimulatedBackend(SimulatedAgent()), choice_requests()))
 
 
 def test_a_prompt_in_no_known_style_fails_with_the_reason():
-    reply = ask(
-        SimulatedBackend(SimulatedAgent()), [Request(messages=(Message(role="user", content="Hi"),))]
-    )[0]
+    reply = ask(SimulatedBackend(SimulatedAgent()), [Request(messages=(Message(role="user", content="Hi"),))])[0]
     assert reply.status == "failed"
     assert "organism" in (reply.reason or "")
 

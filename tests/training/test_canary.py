@@ -52,9 +52,7 @@ def test_a_model_that_learned_is_accurate_and_nothing_is_said():
 
 def test_a_change_of_log_probability_is_a_change():
     def shifted(by: float) -> FunctionBackend:
-        return model(
-            lambda request: Reply(status="completed", text="A", answer_logprobs={"A": -0.1 - by, "B": -2.4})
-        )
+        return model(lambda request: Reply(status="completed", text="A", answer_logprobs={"A": -0.1 - by, "B": -2.4}))
 
     assert canary(shifted(0.0), shifted(0.0)).indistinguishable
     seen = canary(shifted(0.0), shifted(0.01))

@@ -105,9 +105,7 @@ def test_missing_labels_and_preferences_are_named():
         check_labels(TRIALS, HIDDEN, label_noise=0.7)
 
 
-@pytest.mark.parametrize(
-    ("share", "outcome"), [(0.5, "passes"), (0.75, "warns"), (0.95, "refuses"), (1.0, "refuses")]
-)
+@pytest.mark.parametrize(("share", "outcome"), [(0.5, "passes"), (0.75, "warns"), (0.95, "refuses"), (1.0, "refuses")])
 def test_one_sided_answers_are_warned_of_and_refused(share, outcome):
     labels = (np.arange(len(TRIALS)) >= share * len(TRIALS)).astype(int)
     trials = TRIALS.with_labels(labels)

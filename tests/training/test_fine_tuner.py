@@ -33,9 +33,7 @@ class Watched(SimulatedTrainer):
         super().__init__()
         self.given: list[tuple[ModelRef, TrainingSet, TrainingSpec, Path]] = []
 
-    async def train(
-        self, base: ModelRef, data: TrainingSet, spec: TrainingSpec, jobs: JobRecorder
-    ) -> ModelRef:
+    async def train(self, base: ModelRef, data: TrainingSet, spec: TrainingSpec, jobs: JobRecorder) -> ModelRef:
         self.given.append((base, data, spec, jobs.folder))
         return await super().train(base, data, spec, jobs)
 
@@ -43,9 +41,7 @@ class Watched(SimulatedTrainer):
 class Idle(Watched):
     """A trainer whose adapter is never loaded: another name, the same model."""
 
-    async def train(
-        self, base: ModelRef, data: TrainingSet, spec: TrainingSpec, jobs: JobRecorder
-    ) -> ModelRef:
+    async def train(self, base: ModelRef, data: TrainingSet, spec: TrainingSpec, jobs: JobRecorder) -> ModelRef:
         return base.model_copy(update={"adapter": "lost"})
 
 
@@ -59,9 +55,7 @@ class Picky(Watched):
 class Incurious:
     """A trainer that offers no check and leaves the lineage to others."""
 
-    async def train(
-        self, base: ModelRef, data: TrainingSet, spec: TrainingSpec, jobs: JobRecorder
-    ) -> ModelRef:
+    async def train(self, base: ModelRef, data: TrainingSet, spec: TrainingSpec, jobs: JobRecorder) -> ModelRef:
         tuned = await SimulatedTrainer().train(base, data, spec, jobs)
         return tuned.model_copy(update={"parent": None})
 

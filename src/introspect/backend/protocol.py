@@ -58,6 +58,4 @@ class JobRecorder(Protocol):
 class Trainer(Protocol):
     """Turns a base model and a training set into a new model reference."""
 
-    async def train(
-        self, base: ModelRef, data: TrainingSet, spec: TrainingSpec, jobs: JobRecorder
-    ) -> ModelRef: ...
+    async def train(self, base: ModelRef, data: TrainingSet, spec: TrainingSpec, jobs: JobRecorder) -> ModelRef: ...

@@ -123,9 +123,7 @@ class Attribute(Record):
             ScenarioError: The attribute is categorical (use `DecisionScenario.encode`).
         """
         if self.kind == "categorical":
-            raise ScenarioError(
-                f"attribute {self.name!r} is categorical; DecisionScenario.encode gives its columns"
-            )
+            raise ScenarioError(f"attribute {self.name!r} is categorical; DecisionScenario.encode gives its columns")
         array = np.asarray(values, dtype=np.float64)
         if self.scale == "log":
             return np.asarray(np.log(array / self.low) / math.log(self.high / self.low), dtype=np.float64)
@@ -168,9 +166,7 @@ class Attribute(Record):
         """
         if self.levels is not None:
             if text not in self.levels:
-                raise ScenarioError(
-                    f"attribute {self.name!r}: {text!r} is none of its levels {list(self.levels)}"
-                )
+                raise ScenarioError(f"attribute {self.name!r}: {text!r} is none of its levels {list(self.levels)}")
             return float(self.levels.index(text))
         try:
             value = float(text)

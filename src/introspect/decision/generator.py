@@ -88,9 +88,7 @@ class TrialGenerator(Record):
         if isinstance(n, bool) or n < 1:
             raise ScenarioError(f"n must be a whole number of trials per scenario, 1 or more, got {n!r}")
         if self.max_dominated is not None and preferences is None:
-            raise ScenarioError(
-                "max_dominated needs preferences, since without their signs nothing dominates"
-            )
+            raise ScenarioError("max_dominated needs preferences, since without their signs nothing dominates")
         if len({s.id for s in todo}) < len(todo):
             raise ScenarioError("scenarios must have distinct ids, or their trials would be the same")
         root = root_seed(rng)
@@ -129,9 +127,7 @@ class TrialGenerator(Record):
             signs = None
             if self.max_dominated is not None and preferences is not None:
                 if scenario.id not in preferences:
-                    raise ScenarioError(
-                        f"scenario {scenario.id!r} has no preference, which max_dominated needs"
-                    )
+                    raise ScenarioError(f"scenario {scenario.id!r} has no preference, which max_dominated needs")
                 signs = np.sign(preferences[scenario.id].vector(scenario))
             drawn = self._distinct(scenario, n, stream(root, "design", scenario.id), signs)
             if self.counterbalance:
@@ -189,9 +185,7 @@ class TrialGenerator(Record):
                 )
             batch = self._candidates(scenario, grids, min(max(64, n), 4096), rng)
 
-    def _candidates(
-        self, scenario: DecisionScenario, grids: list[Grid], m: int, rng: np.random.Generator
-    ) -> _Indices:
+    def _candidates(self, scenario: DecisionScenario, grids: list[Grid], m: int, rng: np.random.Generator) -> _Indices:
         """Grid positions of m candidate trials, [m, n_options, n_attributes].
 
         `Generator.random` spends one word of the stream on each number, so candidate i is the same in every

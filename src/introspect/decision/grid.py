@@ -103,15 +103,11 @@ def step_grid(low: float, high: float, step: float | None) -> Grid:
     decimals = max(decimals_of(by), decimals_of(low)) if given else decimals_of(by)
     if size / by > _EXACT or (decimals and size * 10.0**decimals > _EXACT) or decimals > _MAX_DECIMALS:
         what = f"low {plain(low)} and step {plain(by)}" if given else f"range {plain(low)} to {plain(high)}"
-        raise ValueError(
-            f"{what} need more digits than a number can show exactly; round them or change the unit"
-        )
+        raise ValueError(f"{what} need more digits than a number can show exactly; round them or change the unit")
     first = low if given else _multiple(by, math.ceil(low / by), decimals)
     if not given:
         shift = next(
-            k
-            for k in (-1, 0, 1, 2)
-            if first + k * by >= low - by * 1e-9 and _at(first, by, k, decimals) >= low
+            k for k in (-1, 0, 1, 2) if first + k * by >= low - by * 1e-9 and _at(first, by, k, decimals) >= low
         )
         first = _at(first, by, shift, decimals)
     n = math.floor((high - first) / by) + 2
@@ -149,6 +145,4 @@ def log_grid(low: float, high: float) -> Grid:
             array = np.array(points, dtype=np.float64)
             array.setflags(write=False)
             return Grid(n=len(points), start=points[0], step=0.0, decimals=None, points=array)
-    raise ValueError(
-        f"range {plain(low)} to {plain(high)} is too narrow to hold distinct values; give a step"
-    )
+    raise ValueError(f"range {plain(low)} to {plain(high)} is too narrow to hold distinct values; give a step")

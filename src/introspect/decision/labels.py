@@ -101,9 +101,7 @@ def utilities(block: TrialBlock, weights: NDArray[np.float64]) -> NDArray[np.flo
     return out
 
 
-def _best(
-    block: TrialBlock, utility: NDArray[np.float64], size: NDArray[np.float64], root: int
-) -> NDArray[np.int8]:
+def _best(block: TrialBlock, utility: NDArray[np.float64], size: NDArray[np.float64], root: int) -> NDArray[np.int8]:
     """Option of highest utility; among equals a seeded coin decides, not the order shown."""
     top = utility.max(axis=1, keepdims=True)
     equal = utility >= top - _TIE * size[block.scenario_index][:, None]

@@ -58,12 +58,9 @@ class Preference(Record):
         vector = np.asarray(weights, dtype=np.float64)
         if vector.shape != (scenario.n_predictors,):
             raise ScenarioError(
-                f"scenario {scenario.id!r} has {scenario.n_predictors} predictors, "
-                f"got weights of shape {vector.shape}"
+                f"scenario {scenario.id!r} has {scenario.n_predictors} predictors, got weights of shape {vector.shape}"
             )
-        return cls(
-            scenario_id=scenario.id, weights=dict(zip(scenario.predictors, vector.tolist(), strict=True))
-        )
+        return cls(scenario_id=scenario.id, weights=dict(zip(scenario.predictors, vector.tolist(), strict=True)))
 
     def vector(self, scenario: DecisionScenario) -> NDArray[np.float64]:
         """Weights in the order of `scenario.predictors`, [n_predictors].
@@ -88,9 +85,7 @@ class Preference(Record):
         """
         top = max(map(abs, self.weights.values()))
         if top == 0:
-            raise ScenarioError(
-                f"scenario {self.scenario_id!r}: all weights are 0, which cannot be scaled to 100"
-            )
+            raise ScenarioError(f"scenario {self.scenario_id!r}: all weights are 0, which cannot be scaled to 100")
         if top == 100:
             return self
         return Preference(

@@ -67,9 +67,7 @@ class PreferenceSet(Mapping[str, Preference]):
 
     def to_json(self) -> str:
         """JSON text that `from_json` reads back without loss."""
-        return json.dumps(
-            [p.model_dump(mode="json") for p in self.values()], ensure_ascii=False, allow_nan=False
-        )
+        return json.dumps([p.model_dump(mode="json") for p in self.values()], ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -92,9 +90,7 @@ class PreferenceSet(Mapping[str, Preference]):
         return hashlib.blake2b(self.to_json().encode(), digest_size=16).hexdigest()
 
 
-def weight_matrix(
-    preferences: Mapping[str, Preference], scenarios: Iterable[DecisionScenario]
-) -> NDArray[np.float64]:
+def weight_matrix(preferences: Mapping[str, Preference], scenarios: Iterable[DecisionScenario]) -> NDArray[np.float64]:
     """`PreferenceSet.matrix` for any mapping from scenario id to preference."""
     rows: list[NDArray[np.float64]] = []
     for scenario in scenarios:

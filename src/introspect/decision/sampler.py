@@ -62,9 +62,7 @@ class PreferenceSampler(Record):
         for field, kind in (("n_nonzero", "sparse"), ("rho", "correlated")):
             given = getattr(self, field) is not None
             if given != (self.kind == kind):
-                raise ValueError(
-                    f"{field} must be given for kind {kind!r} and for no other, kind is {self.kind!r}"
-                )
+                raise ValueError(f"{field} must be given for kind {kind!r} and for no other, kind is {self.kind!r}")
         return self
 
     def sample(self, scenarios: Iterable[DecisionScenario], rng: RNG) -> PreferenceSet:

@@ -61,9 +61,7 @@ class DecisionScenario(Record):
         names = [attribute.name for attribute in self.attributes]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(
-                f"attributes must have distinct names, got {', '.join(map(repr, twice))} more than once"
-            )
+            raise ValueError(f"attributes must have distinct names, got {', '.join(map(repr, twice))} more than once")
         return self
 
     @property

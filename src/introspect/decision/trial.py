@@ -64,9 +64,7 @@ class Trial(Record):
         if not all(math.isfinite(v) for option in self.values for v in option):
             raise ValueError("values must be finite")
         if self.label is not None and self.label >= len(self.values):
-            raise ValueError(
-                f"label must be below the number of options {len(self.values)}, got {self.label}"
-            )
+            raise ValueError(f"label must be below the number of options {len(self.values)}, got {self.label}")
         order = self.attribute_order
         if order is not None and sorted(order) != list(range(widths.pop())):
             raise ValueError(f"attribute_order must list every attribute index once, got {list(order)}")

@@ -79,8 +79,7 @@ class TrialBlock:
         shapes = {(s.n_attributes, s.n_predictors) for s in self.scenarios}
         if len(shapes) != 1:
             raise ScenarioError(
-                "the scenarios of a block must share their numbers of attributes and predictors, "
-                f"got {sorted(shapes)}"
+                f"the scenarios of a block must share their numbers of attributes and predictors, got {sorted(shapes)}"
             )
         if len({s.id for s in self.scenarios}) < len(self.scenarios):
             raise ScenarioError("the scenarios of a block must have distinct ids")
@@ -148,9 +147,7 @@ class TrialBlock:
     def used(self) -> TrialBlock:
         """The same trials with only the scenarios that have some, in order of their first trial."""
         first = np.full(len(self.scenarios), self.n)
-        first[self.scenario_index[::-1]] = np.arange(self.n)[
-            ::-1
-        ]  # of equal positions the last assignment stays
+        first[self.scenario_index[::-1]] = np.arange(self.n)[::-1]  # of equal positions the last assignment stays
         order = np.argsort(first, kind="stable")[: int((first < self.n).sum())]
         if len(order) == len(self.scenarios) and (order[1:] > order[:-1]).all():
             return self
@@ -172,9 +169,7 @@ class TrialBlock:
             ScenarioError: One line naming the first offending scenario, attribute and value.
         """
         low = np.array([[a.low for a in s.attributes] for s in self.scenarios])[self.scenario_index][:, None]
-        high = np.array([[a.high for a in s.attributes] for s in self.scenarios])[self.scenario_index][
-            :, None
-        ]
+        high = np.array([[a.high for a in s.attributes] for s in self.scenarios])[self.scenario_index][:, None]
         level = np.array([[a.levels is not None for a in s.attributes] for s in self.scenarios])
         bad = (self.values < low) | (self.values > high)
         if level.any():
@@ -225,9 +220,7 @@ class TrialBlock:
             return out
         low, width, log = self._ranges
         if log.any():
-            values = np.log(
-                values, out=values.copy(), where=np.broadcast_to(log[index][:, None], values.shape)
-            )
+            values = np.log(values, out=values.copy(), where=np.broadcast_to(log[index][:, None], values.shape))
         out = values - low[index][:, None]
         out /= width[index][:, None]
         return out
@@ -239,8 +232,6 @@ class TrialBlock:
             ScenarioError: The trials have more than two options.
         """
         if self.n_options != 2:
-            raise ScenarioError(
-                f"differences need trials of two options, these have {self.n_options}; use encoded()"
-            )
+            raise ScenarioError(f"differences need trials of two options, these have {self.n_options}; use encoded()")
         encoded = self.encoded()
         return np.asarray(encoded[:, 0] - encoded[:, 1])

@@ -75,18 +75,14 @@ class ChoiceModel:
         if not len(trials):
             raise MeasureError("there are no trials to fit")
         stacks = stack_choices(trials, chosen)
-        fits = [
-            fit_map(s.design, s.outcome, self.prior_sd(s.n_weights, s.n_intercepts), s.case) for s in stacks
-        ]
+        fits = [fit_map(s.design, s.outcome, self.prior_sd(s.n_weights, s.n_intercepts), s.case) for s in stacks]
         return self._collect(stacks, fits, trials, model)
 
     def prior_sd(self, n_weights: int, n_intercepts: int) -> Floats:
         """Prior standard deviations of weights, then intercepts."""
         return np.concatenate([np.full(n_weights, self.tau), np.full(n_intercepts, self.intercept_sd)])
 
-    def _collect(
-        self, stacks: list[Stack], fits: list[MapFit], trials: TrialSet, model: str
-    ) -> LearnedWeights:
+    def _collect(self, stacks: list[Stack], fits: list[MapFit], trials: TrialSet, model: str) -> LearnedWeights:
         place = {scenario.id: number for number, scenario in enumerate(trials.scenarios)}
         found = []
         for stack, fit in zip(stacks, fits, strict=True):

@@ -78,15 +78,12 @@ class ChoiceProbe:
         """The asynchronous twin of `run`."""
         prompts = [self.style.choice(scenario, trial) for scenario, trial in trials]
         requests = [
-            request_of(p, temperature=self.temperature, thinking=self.thinking, graded=self.graded)
-            for p in prompts
+            request_of(p, temperature=self.temperature, thinking=self.thinking, graded=self.graded) for p in prompts
         ]
         replies = await ask_all(backend, requests, on_reply, "choices" if progress else None)
         return self._table(backend.info.key, trials, prompts, replies)
 
-    def _table(
-        self, model: str, trials: TrialSet, prompts: Sequence[Prompt], replies: Sequence[Reply]
-    ) -> ChoiceTable:
+    def _table(self, model: str, trials: TrialSet, prompts: Sequence[Prompt], replies: Sequence[Reply]) -> ChoiceTable:
         width = max((block.n_options for block in trials.blocks), default=0)
         n = len(prompts)
         chosen = np.full(n, -1, dtype=np.int8)
@@ -111,9 +108,7 @@ class ChoiceProbe:
             logprob_floor=np.array([_nan(reply.logprob_floor) for reply in replies], dtype=float),
         )
 
-    def _read(
-        self, prompt: Prompt, reply: Reply, logprob: Sequence[float]
-    ) -> tuple[ReadingStatus, int | None]:
+    def _read(self, prompt: Prompt, reply: Reply, logprob: Sequence[float]) -> tuple[ReadingStatus, int | None]:
         if reply.status in ("failed", "filtered"):
             return status_of([reply], "unparsable"), None
         graded = _most_probable(logprob, reply.mass_outside)

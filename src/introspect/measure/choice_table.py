@@ -77,9 +77,7 @@ class ChoiceTable:
             raise MeasureError("a choice is not among its trial's options (0 is the first shown, -1 is none)")
 
     @classmethod
-    def from_choices(
-        cls, trials: TrialSet, chosen: ArrayLike, model: str = "", probe: str = "given"
-    ) -> ChoiceTable:
+    def from_choices(cls, trials: TrialSet, chosen: ArrayLike, model: str = "", probe: str = "given") -> ChoiceTable:
         """A table of choices that come from anywhere (people, a log file), -1 for none.
 
         Example:
@@ -132,9 +130,7 @@ class ChoiceTable:
             MeasureError: The other table is of other trials.
         """
         if table is not None and len(table) != len(self):
-            raise MeasureError(
-                f"the tables have {len(self)} and {len(table)} trials; agreement needs the same trials"
-            )
+            raise MeasureError(f"the tables have {len(self)} and {len(table)} trials; agreement needs the same trials")
         target = self.trials.labels if table is None else table.chosen
         both = self.valid & (target >= 0)
         return float((self.chosen[both] == target[both]).mean()) if both.any() else math.nan
@@ -226,9 +222,7 @@ class ChoiceTable:
         if absent:
             raise MeasureError(f"the frame lacks the columns {absent}; it has {list(frame.columns)}")
         plain = frame.astype(object).where(frame.notna(), "")
-        return cls._from_flat_rows(
-            [{str(k): v for k, v in r.items()} for r in plain.to_dict("records")], scenarios
-        )
+        return cls._from_flat_rows([{str(k): v for k, v in r.items()} for r in plain.to_dict("records")], scenarios)
 
     def _rows(self) -> list[dict[str, Any]]:
         rows = []
@@ -256,9 +250,7 @@ class ChoiceTable:
         return rows
 
     @classmethod
-    def _from_flat_rows(
-        cls, flat: Sequence[Mapping[str, Any]], scenarios: Iterable[DecisionScenario]
-    ) -> ChoiceTable:
+    def _from_flat_rows(cls, flat: Sequence[Mapping[str, Any]], scenarios: Iterable[DecisionScenario]) -> ChoiceTable:
         rows: list[dict[str, Any]] = []
         for entry in flat:
             row = dict(entry)
@@ -272,9 +264,7 @@ class ChoiceTable:
             rows.append(row)
         sources = {(str(row["model"]), str(row["probe"])) for row in rows} or {("", "given")}
         if len(sources) > 1:
-            raise MeasureError(
-                f"a choice table is of one model and one probe, these rows are of {sorted(sources)}"
-            )
+            raise MeasureError(f"a choice table is of one model and one probe, these rows are of {sorted(sources)}")
         return cls._from_rows(rows, scenarios, *sources.pop())
 
     @classmethod

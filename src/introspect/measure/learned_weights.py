@@ -82,8 +82,7 @@ class LearnedWeights:
             return self._places[scenario_id]
         except KeyError:
             raise MeasureError(
-                f"no weights for scenario {scenario_id!r}; there are {len(self)}, such as "
-                f"{list(self.scenario_ids[:3])}"
+                f"no weights for scenario {scenario_id!r}; there are {len(self)}, such as {list(self.scenario_ids[:3])}"
             ) from None
 
     def weights(self, scenario_id: str) -> dict[str, float]:
@@ -112,9 +111,7 @@ class LearnedWeights:
         Intercepts and covariances are rescaled along, so `cov` takes the scale as given.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            factors = [
-                100.0 / largest if (largest := np.abs(w).max(initial=0.0)) else math.nan for w in self.coef
-            ]
+            factors = [100.0 / largest if (largest := np.abs(w).max(initial=0.0)) else math.nan for w in self.coef]
         return replace(
             self,
             coef=tuple(w * f for w, f in zip(self.coef, factors, strict=True)),
@@ -247,9 +244,7 @@ class LearnedWeights:
             MeasureError: A column is missing, or the frame is empty.
         """
         try:
-            records: list[dict[str, Any]] = [
-                {str(k): v for k, v in r.items()} for r in frame.to_dict("records")
-            ]
+            records: list[dict[str, Any]] = [{str(k): v for k, v in r.items()} for r in frame.to_dict("records")]
             header = {name: records[0][name] for name in ("tau", "intercept_sd", "model")}
             grouped: dict[str, list[dict[str, Any]]] = {}
             for record in records:

@@ -33,8 +33,7 @@ class Moments:
     def of(cls, ids: list[str], x: list[Floats], y: list[Floats]) -> Moments:
         """Sums of one pair of vectors per context."""
         rows = [
-            (len(a), a.sum(), b.sum(), (a * a).sum(), (b * b).sum(), (a * b).sum())
-            for a, b in zip(x, y, strict=True)
+            (len(a), a.sum(), b.sum(), (a * a).sum(), (b * b).sum(), (a * b).sum()) for a, b in zip(x, y, strict=True)
         ]
         return cls(tuple(ids), np.asarray(rows, dtype=float).reshape(len(ids), 6))
 

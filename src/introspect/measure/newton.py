@@ -81,9 +81,7 @@ def fit_map(
             f"and weights of shape {(n_contexts, n_trials)}, got {outcome.shape} and {case.shape}"
         )
     if not (np.isfinite(design).all() and np.isfinite(outcome).all() and np.isfinite(case).all()):
-        raise MeasureError(
-            "design, outcome and weights must be finite: give unusable trials weight 0 and zeros"
-        )
+        raise MeasureError("design, outcome and weights must be finite: give unusable trials weight 0 and zeros")
     if not (sd > 0).all() or (case < 0).any():
         raise MeasureError("prior standard deviations must be positive and case weights must not be negative")
     precision = 1.0 / sd**2

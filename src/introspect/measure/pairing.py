@@ -146,9 +146,7 @@ def _vectors(side: WeightsLike) -> tuple[dict[str, Mapping[str, float]], dict[st
         return dict(means), {name: "no valid report" for name in side.scenario_ids if name not in means}
     if isinstance(side, LearnedWeights):
         unusable = side.unusable()
-        return {name: side.weights(name) for name in side.scenario_ids if name not in unusable}, dict(
-            unusable
-        )
+        return {name: side.weights(name) for name in side.scenario_ids if name not in unusable}, dict(unusable)
     if not isinstance(side, Mapping):
         raise MeasureError(
             "expected LearnedWeights, a ReportTable or a mapping scenario_id -> {predictor: weight}, "
@@ -158,8 +156,6 @@ def _vectors(side: WeightsLike) -> tuple[dict[str, Mapping[str, float]], dict[st
     for name, entry in side.items():
         inner = getattr(entry, "weights", entry)
         if not isinstance(inner, Mapping):
-            raise MeasureError(
-                f"scenario {name!r}: expected {{predictor: weight}}, got {type(entry).__name__}"
-            )
+            raise MeasureError(f"scenario {name!r}: expected {{predictor: weight}}, got {type(entry).__name__}")
         vectors[name] = inner
     return vectors, {}

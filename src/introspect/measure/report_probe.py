@@ -131,9 +131,7 @@ class SelfReportProbe:
             for prompt in prompts
         ]
         replies = iter(await ask_all(backend, requests, on_reply, "reports" if progress else None))
-        signed = all(
-            p.content.report_format in ("object", "single") for *_, prompts in asked for p in prompts
-        )
+        signed = all(p.content.report_format in ("object", "single") for *_, prompts in asked for p in prompts)
         rows = [
             self._row(scenario, repeat, trial, prompts, [next(replies) for _ in prompts], signed)
             for scenario, repeat, trial, prompts in asked
@@ -170,9 +168,7 @@ class SelfReportProbe:
         replies: Sequence[Reply],
         signed: bool,
     ) -> dict[str, Any]:
-        reading = self.style.parse_report(
-            [reply.text for reply in replies], [prompt.content for prompt in prompts]
-        )
+        reading = self.style.parse_report([reply.text for reply in replies], [prompt.content for prompt in prompts])
         problems = [reply.reason for reply in replies if reply.reason]
         return {
             "scenario_id": scenario.id,

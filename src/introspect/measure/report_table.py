@@ -77,9 +77,7 @@ class ReportTable:
         wrong = {name: len(getattr(self, name)) for name in columns if len(getattr(self, name)) != n}
         if wrong:
             raise MeasureError(f"{n} reports need {n} rows in every column, got {wrong}")
-        if len(set(self.scenario_ids)) < len(self.scenario_ids) or len(self.predictors) != len(
-            self.scenario_ids
-        ):
+        if len(set(self.scenario_ids)) < len(self.scenario_ids) or len(self.predictors) != len(self.scenario_ids):
             raise MeasureError("scenario ids must be distinct and have predictors each")
         wide = {len(names) for names in self.predictors}
         if self.weights.ndim != 2 or max(wide, default=0) > self.weights.shape[1]:
@@ -159,10 +157,7 @@ class ReportTable:
         )
         return (
             all(getattr(self, name) == getattr(other, name) for name in names)
-            and all(
-                np.array_equal(getattr(self, n), getattr(other, n))
-                for n in ("scenario_index", "repeat", "status")
-            )
+            and all(np.array_equal(getattr(self, n), getattr(other, n)) for n in ("scenario_index", "repeat", "status"))
             and np.array_equal(self.weights, other.weights, equal_nan=True)
         )
 
@@ -209,9 +204,7 @@ class ReportTable:
             MeasureError: The scenario was not asked about.
         """
         if scenario_id not in self.scenario_ids:
-            raise MeasureError(
-                f"scenario {scenario_id!r} was not asked about; {len(self.scenario_ids)} others were"
-            )
+            raise MeasureError(f"scenario {scenario_id!r} was not asked about; {len(self.scenario_ids)} others were")
         c = self.scenario_ids.index(scenario_id)
         rows = self.weights[self.valid & (self.scenario_index == c)]
         return [dict(zip(self.predictors[c], row.tolist(), strict=False)) for row in rows]
@@ -330,9 +323,7 @@ class ReportTable:
             own = names[row["scenario_id"]]
             unknown = [name for name in row["weights"] if name not in own]
             if unknown:
-                raise MeasureError(
-                    f"scenario {row['scenario_id']!r} has no predictors {unknown}; it has {list(own)}"
-                )
+                raise MeasureError(f"scenario {row['scenario_id']!r} has no predictors {unknown}; it has {list(own)}")
             weights[i, : len(own)] = [number(row["weights"].get(name)) for name in own]
         shown = [row["shown"] for row in rows]
         return cls(
@@ -379,8 +370,7 @@ class ReportTable:
             same |= {name: row[name] for name in ("scenario_id", "repeat", "status")}
             same |= {**self._source(), "signed": int(self.signed)}
             flat += [
-                {**same, "predictor": name, "weight": row["weights"].get(name, math.nan)}
-                for name in self.predictors[c]
+                {**same, "predictor": name, "weight": row["weights"].get(name, math.nan)} for name in self.predictors[c]
             ]
         return flat
 
@@ -392,9 +382,7 @@ class ReportTable:
         for at, entry in enumerate(flat, 1):
             try:
                 name, repeat = str(entry["scenario_id"]), int(entry["repeat"])
-                sources[
-                    (str(entry["model"]), str(entry["probe"]), int(entry["seed"]), int(entry["signed"]))
-                ] = None
+                sources[(str(entry["model"]), str(entry["probe"]), int(entry["seed"]), int(entry["signed"]))] = None
                 row = rows.setdefault(
                     (name, repeat),
                     {"scenario_id": name, "repeat": repeat, "status": str(entry["status"]), "weights": {}}
@@ -407,9 +395,7 @@ class ReportTable:
             if not math.isnan(weight):
                 row["weights"][str(entry["predictor"])] = weight
         if len(sources) > 1:
-            raise MeasureError(
-                f"a report table is of one model, probe and seed, these rows are of {list(sources)}"
-            )
+            raise MeasureError(f"a report table is of one model, probe and seed, these rows are of {list(sources)}")
         model, probe, seed, signed = next(iter(sources), ("", "given", 0, 1))
         return cls.of_rows(
             list(rows.values()),

@@ -61,9 +61,7 @@ class Rise:
             text = f"Over {self.n_contexts} contexts r went from {self.before:.2f} to {self.after:.2f}"
             if math.isfinite(self.interval.low):
                 low, high = self.interval
-                text += (
-                    f", a change of {self.rise:+.2f} (95 % interval over contexts {low:+.2f} to {high:+.2f}"
-                )
+                text += f", a change of {self.rise:+.2f} (95 % interval over contexts {low:+.2f} to {high:+.2f}"
                 text += f", p = {self.p:.4f})"
             lines.append(text + ".")
         if self.n_unpaired:
@@ -77,9 +75,7 @@ def common(first: Moments, second: Moments) -> tuple[Moments, Moments]:
     return first.select(shared), second.select(shared)
 
 
-def rise_between(
-    first: Moments, second: Moments, *, n_boot: int, n_null: int, min_contexts: int, rng: RNG
-) -> Rise:
+def rise_between(first: Moments, second: Moments, *, n_boot: int, n_null: int, min_contexts: int, rng: RNG) -> Rise:
     """Rise of the pooled r from `first` to `second`, paired over their common contexts.
 
     Args:

@@ -68,9 +68,7 @@ def stack_choices(trials: TrialSet, chosen: NDArray[np.integer]) -> list[Stack]:
         picks = np.asarray(chosen[start : start + block.n])
         start += block.n
         if picks.size and picks.max() >= block.n_options:
-            raise MeasureError(
-                f"option {picks.max()} was chosen among {block.n_options} options (0 is the first)"
-            )
+            raise MeasureError(f"option {picks.max()} was chosen among {block.n_options} options (0 is the first)")
         differences = _differences(block)
         order = np.argsort(block.scenario_index, kind="stable")
         present, first = np.unique(block.scenario_index[order], return_index=True)
@@ -83,9 +81,7 @@ def stack_choices(trials: TrialSet, chosen: NDArray[np.integer]) -> list[Stack]:
                 )
             seen[scenario.id] = block.n_options
             key = (differences.shape[2], block.n_options, int(len(rows) - 1).bit_length())
-            groups.setdefault(key, []).append(
-                (scenario.id, scenario.predictors, differences[rows], picks[rows])
-            )
+            groups.setdefault(key, []).append((scenario.id, scenario.predictors, differences[rows], picks[rows]))
     return [_stack(members) for members in groups.values()]
 
 

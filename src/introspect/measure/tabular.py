@@ -42,9 +42,7 @@ def read_csv(path: Path | str, columns: Sequence[str]) -> list[dict[str, str]]:
         return list(reader)
 
 
-def write_jsonl(
-    path: Path | str, kind: str, header: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]
-) -> None:
+def write_jsonl(path: Path | str, kind: str, header: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a header line that says what the file is, then one row a line."""
     with Path(path).open("w", newline="\n", **_ENCODING) as file:
         for row in ({"kind": kind, **header}, *rows):

@@ -133,14 +133,10 @@ def _two_level(
         return TwoLevel(math.nan, nothing, nothing, tuple(per_seed), 0, sizes, reasons, what)
     interval = Interval.undefined()
     if len(usable) == 1:
-        reasons["interval"] = reasons["seed_interval"] = (
-            "one seed cannot show how far training runs lie apart"
-        )
+        reasons["interval"] = reasons["seed_interval"] = "one seed cannot show how far training runs lie apart"
     else:
         if len(usable) < FEW_SEEDS:
-            reasons["interval"] = (
-                f"rough and likely too short: {len(usable)} seeds, {FEW_SEEDS} or more are needed"
-            )
+            reasons["interval"] = f"rough and likely too short: {len(usable)} seeds, {FEW_SEEDS} or more are needed"
         draws = _nested_draws([seeds[number] for number in usable], seed, n_boot)
         interval = percentile_interval(draws)
     return TwoLevel(
@@ -165,9 +161,7 @@ def _student(values: Sequence[float], level: float = 0.95) -> Interval:
     return Interval(middle - half, middle + half)
 
 
-def _nested_draws(
-    seeds: Sequence[tuple[Moments] | tuple[Moments, Moments]], seed: int, n_boot: int
-) -> Floats:
+def _nested_draws(seeds: Sequence[tuple[Moments] | tuple[Moments, Moments]], seed: int, n_boot: int) -> Floats:
     """Mean over drawn seeds of the statistic on drawn contexts, [n_boot]."""
     drawn = stream(seed, "two-level", "seeds").integers(0, len(seeds), size=(n_boot, len(seeds)))
     values = np.empty(drawn.shape)

@@ -163,9 +163,7 @@ async def _ask(open_: Callable[[], ModelBackend], requests: Sequence[Request]) -
 def _request(example: Example) -> Request:
     prompt = example.prompt
     messages = tuple(Message.model_validate({"role": m.role, "content": m.content}) for m in prompt.messages)
-    return Request(
-        messages=messages, answers=prompt.answers, max_tokens=prompt.max_tokens, prefill=prompt.prefill
-    )
+    return Request(messages=messages, answers=prompt.answers, max_tokens=prompt.max_tokens, prefill=prompt.prefill)
 
 
 def _shift(old: Reply, new: Reply) -> float | None:
@@ -190,7 +188,5 @@ def _right(style: PromptStyle, example: Example, text: str) -> float:
     if not told.valid:
         return 0.0
     if trained.weights:
-        return float(
-            np.mean([abs(told.weights[name] - weight) <= WITHIN for name, weight in trained.weights.items()])
-        )
+        return float(np.mean([abs(told.weights[name] - weight) <= WITHIN for name, weight in trained.weights.items()]))
     return float((told.ranking, told.comparisons) == (trained.ranking, trained.comparisons))

@@ -53,8 +53,7 @@ def contradictions(trials: TrialSet, preferences: Mapping[str, Preference]) -> N
         missing = [s.id for s in block.scenarios if s.id not in preferences]
         if missing:
             raise TrainingError(
-                f"there is no preference for {len(missing)} of the trials' scenarios, "
-                f"the first of them {missing[0]!r}"
+                f"there is no preference for {len(missing)} of the trials' scenarios, the first of them {missing[0]!r}"
             )
         vectors = np.array([preferences[s.id].vector(s) for s in block.scenarios], dtype=np.float64)
         utility = np.einsum("nop,np->no", trials.encoded(block), vectors[block.scenario_index])
@@ -64,9 +63,7 @@ def contradictions(trials: TrialSet, preferences: Mapping[str, Preference]) -> N
     return np.concatenate(parts)
 
 
-def check_labels(
-    trials: TrialSet, preferences: Mapping[str, Preference] | None, label_noise: float = 0.0
-) -> None:
+def check_labels(trials: TrialSet, preferences: Mapping[str, Preference] | None, label_noise: float = 0.0) -> None:
     """Refuse trials without labels, and labels that contradict the preferences more often than the noise
     explains.
 
@@ -111,9 +108,7 @@ def check_labels(
     n_wrong, n = np.bincount(context, weights=wrong), np.bincount(context)
     for k in np.flatnonzero(n_wrong > label_noise * n):
         if _too_many(int(n_wrong[k]), int(n[k]), label_noise, _SUSPICIOUS_CONTEXT):
-            raise TrainingError(
-                _sentence(int(n_wrong[k]), int(n[k]), label_noise, f" in scenario {str(ids[k])!r}")
-            )
+            raise TrainingError(_sentence(int(n_wrong[k]), int(n[k]), label_noise, f" in scenario {str(ids[k])!r}"))
 
 
 def _too_many(wrong: int, n: int, noise: float, limit: float) -> bool:
@@ -178,9 +173,7 @@ def check_answers(examples: Sequence[Example], *, noisy: bool = False) -> tuple[
     said = f"{len(torn)} of {len(answers)} training prompts come with two different answers"
     if not noisy:
         scenario = next(e.scenario_id for e in examples if e.prompt.messages == torn[0])
-        raise TrainingError(
-            f"{said}, the first of them in scenario {scenario!r}: a model can learn only one of them"
-        )
+        raise TrainingError(f"{said}, the first of them in scenario {scenario!r}: a model can learn only one of them")
     return (said,)
 
 

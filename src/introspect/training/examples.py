@@ -134,9 +134,7 @@ def report_examples(
     )
 
 
-def _target(
-    scenario: DecisionScenario, weights: Mapping[str, Preference | Mapping[str, float]]
-) -> dict[str, float]:
+def _target(scenario: DecisionScenario, weights: Mapping[str, Preference | Mapping[str, float]]) -> dict[str, float]:
     if scenario.id not in weights:
         raise TrainingError(
             f"there are no weights for scenario {scenario.id!r}; there are {len(weights)} others. "

@@ -132,9 +132,7 @@ class SimulatedAgent(BaseModel):
             key = context_key(scenario.chooser, scenario.item)
             new = ContextMemory.of(scenario)
             old = contexts.get(key)
-            contexts[key] = (
-                new if old is None else old.model_copy(update={"gauges": {**old.gauges, **new.gauges}})
-            )
+            contexts[key] = new if old is None else old.model_copy(update={"gauges": {**old.gauges, **new.gauges}})
         return self.model_copy(update={"contexts": contexts})
 
     def with_preferences(
@@ -194,9 +192,7 @@ class SimulatedAgent(BaseModel):
             return memory.weights[predictor]
         return 200.0 * unit(self.seed, "native", key, predictor) - 100.0
 
-    def _level_weight(
-        self, key: str, memory: ContextMemory | None, predictor: str, ends: tuple[str, str]
-    ) -> float:
+    def _level_weight(self, key: str, memory: ContextMemory | None, predictor: str, ends: tuple[str, str]) -> float:
         """The weight of a levelled attribute's predictor, where its first and last level are these.
 
         Whoever does not know the levels decides by a worth of each level on its own, and reports the

@@ -83,9 +83,7 @@ class SimulatedBackend:
             which = int(unit(agent.seed, "aside", prompt) * len(_BESIDE_THE_POINT))
             return self._aside(_BESIDE_THE_POINT[which], request)
         if content.kind == "report":
-            return Reply(
-                status="completed", text=style.answer_report(content, agent.reported(content, prompt))
-            )
+            return Reply(status="completed", text=style.answer_report(content, agent.reported(content, prompt)))
         return self._choice(style, content, request, prompt)
 
     def _choice(self, style: PromptStyle, content: PromptContent, request: Request, prompt: str) -> Reply:

@@ -65,9 +65,7 @@ def fit_choices(lessons: Sequence[ChoiceLesson], memory: ContextMemory | None) -
     largest = float(np.max(np.abs(solution), initial=0.0))
     # Rounded, so that the identity of the tuned agent does not hang on the last bits of a linear algebra
     # library.
-    weights = {
-        p: round(100.0 * float(solution[k]) / largest, 4) if largest else 0.0 for p, k in predictors.items()
-    }
+    weights = {p: round(100.0 * float(solution[k]) / largest, 4) if largest else 0.0 for p, k in predictors.items()}
     return known.model_copy(update={"weights": {**before.weights, **weights}})
 
 

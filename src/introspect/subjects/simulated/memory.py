@@ -118,18 +118,14 @@ def shown_gauge(content: PromptContent, attribute: AttributeText) -> Gauge | Non
     return Gauge(low=0.0, high=100.0) if lots and attribute.name in ORGANISM_WORDS else None
 
 
-def _numbers(
-    name: str, gauge: Gauge | None, value: float | str, shown: list[float | str]
-) -> dict[str, float]:
+def _numbers(name: str, gauge: Gauge | None, value: float | str, shown: list[float | str]) -> dict[str, float]:
     if gauge is not None and gauge.levels:
         # A level may be called "3", and a reader who does not know better takes it for a number.
         same = [level == value or _is_number(level, value) for level in gauge.levels]
         if any(same):
             if gauge.ordered:
                 return {name: same.index(True) / (len(gauge.levels) - 1)}
-            return {
-                f"{name}={level}": float(k == same.index(True)) for k, level in enumerate(gauge.levels) if k
-            }
+            return {f"{name}={level}": float(k == same.index(True)) for k, level in enumerate(gauge.levels) if k}
     if isinstance(value, str):
         return {f"{name}={value}": 1.0}
     if gauge is not None and not gauge.levels:

@@ -47,6 +47,4 @@ def read_prompt(
             return style, style.read(chat)
         except PromptError as error:
             problems.append(f"{style.id}: {error}")
-    raise PromptError(
-        f"the prompt is in none of the styles that a simulated agent reads ({'; '.join(problems)})"
-    )
+    raise PromptError(f"the prompt is in none of the styles that a simulated agent reads ({'; '.join(problems)})")

@@ -79,9 +79,7 @@ class SimulatedTrainer:
                 problems.append(f"example {number} cannot be learned from: {error}")
         return tuple(problems)
 
-    async def train(
-        self, base: ModelRef, data: TrainingSet, spec: TrainingSpec, jobs: JobRecorder
-    ) -> ModelRef:
+    async def train(self, base: ModelRef, data: TrainingSet, spec: TrainingSpec, jobs: JobRecorder) -> ModelRef:
         """The agent after training, as a reference.
 
         Raises:

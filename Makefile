@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh machine: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: quickstart test test-slow bench docs lint clean
+
+quickstart: $(VENV)/.quickstart
+	$(BIN)/introspect quickstart
+
+test: $(VENV)/.dev lint
+	$(BIN)/python -m pytest tests src -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest tests -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/bench_trials.py
+	$(BIN)/python benchmarks/bench_store.py
+
+# The documentation is Markdown that its host renders; this checks that every example in it runs and every link leads somewhere.
+docs: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/docs
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch goes first and alone: asked for by another package it may bring gigabytes of GPU libraries.
+$(VENV)/.torch: constraints.txt | $(VENV)/bin/python
+	$(PIP) torch==2.13.0
+	touch $@
+
+$(VENV)/.quickstart: pyproject.toml $(VENV)/.torch
+	$(PIP) -e '.[organism]' matplotlib
+	touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.torch
+	$(PIP) -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
