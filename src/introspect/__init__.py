@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from introspect._version import __version__
+from introspect._version import __version__ as __version__
 
 # The stub beside this file lists the public names, once, for people, type checkers and this module alike.
 _STUB = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from pydantic import JsonValue
@@ -70,6 +70,14 @@ class StudyResult:
         """Mean paired rise over seeds, by where ("held-out", "native")."""
         return {name: two_level_rise([s.rises[name] for s in self.seeds], rng=0) for name in self.seeds[0].rises}
 
+    def _reasons(self) -> list[str]:
+        """Why a figure is undefined or doubtful, once for all the arms that share the reason."""
+        shared: dict[tuple[str, str], list[str]] = {}
+        for row in self.arms:
+            for field, why in cast("dict[str, str]", row["reasons"]).items():
+                shared.setdefault((field, why), []).append(str(row["name"]))
+        return [f"{field}, {', '.join(names)}: {why}." for (field, why), names in shared.items()]
+
     def _row(self, arms: Sequence[Arm]) -> dict[str, JsonValue]:
         rows: list[dict[str, Any]] = [arm.to_dict() for arm in arms]
         if len(rows) == 1:
@@ -84,7 +92,8 @@ class StudyResult:
             row[field] = _mean([r[field] for r in rows])
         both: TwoLevel = two_level([arm.accuracy for arm in arms], rng=0)
         row["pooled_r"] = _plain(both.estimate)
-        row["ci_low"], row["ci_high"] = map(_plain, both.interval)
+        # Student's t knows no bounds; a correlation does.
+        row["ci_low"], row["ci_high"] = (_plain(float(np.clip(end, -1, 1))) for end in _widest(both))
         for field in ("null_p_context", "null_p_attribute"):
             row[field] = combined_p([r[field] for r in rows])
         row["reasons"] = dict(both.reasons)
@@ -98,7 +107,7 @@ class StudyResult:
             "interval": (
                 "95 % bootstrap over the contexts of this training run"
                 if len(self.seeds) == 1
-                else "95 % bootstrap over seeds and, within them, contexts"
+                else "95 %, the wider of a bootstrap over (seed, context) and Student's t over seeds"
             ),
             "arms": list(self.arms),
             "rises": {name: self._rise(name) for name in self.rises},
@@ -127,24 +136,17 @@ class StudyResult:
 
     def rise_interval(self, name: str) -> Interval:
         """Interval of a rise: over (seed, context) where there are several seeds, else over contexts."""
-        return self.rises[name].interval if len(self.seeds) > 1 else self.seeds[0].rises[name].interval
+        return _widest(self.rises[name]) if len(self.seeds) > 1 else self.seeds[0].rises[name].interval
 
     def sentences(self) -> list[str]:
         """The study in words: the table, the rises, what behaviour did meanwhile, and the gates that fail."""
         head = (
             f"{'arm':<32}{'reports of':<16}{'weights of':<16}{'contexts':>9}{'coverage':>10}{'accuracy':>10}"
-            f"{'r(w,target)':>12}{'r':>7}  {'95 % interval':<17}{'null p':>7}"
+            f"{'r(w,target)':>12}{'r':>7}  {'95 % interval':<17}{'null p':>8}"
         )
         lines = [head]
-        for row in self.arms:
-            lines.append(
-                f"{row['name']!s:<32}{row['reports_from']!s:<16}{row['weights_from']!s:<16}{row['n_scenarios']!s:>9}"
-                f"{_show(row['coverage'], '.0%'):>10}{_show(row['choice_accuracy'], '.2f'):>10}"
-                f"{_show(row['learned_vs_target_r'], '.2f'):>12}{_show(row['pooled_r'], '+.2f'):>7}  "
-                f"{_interval(row['ci_low'], row['ci_high']):<17}{_show(row['null_p_context'], '.4f'):>7}"
-            )
-        for row in self.arms:
-            lines += [f"{row['name']}: {field} is undefined: {why}." for field, why in dict(row["reasons"]).items()]  # type: ignore[arg-type]
+        lines += [_line(row) for row in self.arms]
+        lines += self._reasons()
         for name, rise in self.rises.items():
             interval = self.rise_interval(name)
             over = "seeds and contexts" if len(self.seeds) > 1 else "the contexts of this training run"
@@ -152,11 +154,11 @@ class StudyResult:
             if math.isfinite(interval.low):
                 text += f" (95 % interval over {over} {interval.low:+.2f} to {interval.high:+.2f})"
             lines.append(text + ".")
-        for name in self.seeds[0].drift:
-            r = _mean([s.drift[name] for s in self.seeds])
-            lines.append(
-                f"Weights measured before and after report training correlate at {_show(r, '.2f')} on {name} contexts."
-            )
+        lines += [
+            f"Weights measured before and after report training correlate at "
+            f"{_show(_mean([s.drift[name] for s in self.seeds]), '.2f')} on {name} contexts."
+            for name in self.seeds[0].drift
+        ]
         for s in self.seeds:
             lines += [f"Seed {s.seed}: {gate.sentence}" for gate in s.gates if not gate.passed]
         if not any(not gate.passed for s in self.seeds for gate in s.gates):
@@ -164,6 +166,13 @@ class StudyResult:
         if self.control:
             lines.append(self.control)
         return lines
+
+
+def _widest(both: TwoLevel) -> Interval:
+    """The nested bootstrap is too short where seeds are few and differ much, Student's t where contexts vary much."""
+    ends = [*both.interval, *both.seed_interval]
+    known = [end for end in ends if math.isfinite(end)]
+    return Interval(min(known), max(known)) if known else Interval.undefined()
 
 
 def combined_p(values: Sequence[float | None]) -> float | None:
@@ -190,6 +199,19 @@ def _plain(value: float) -> float | None:
 
 def _show(value: object, form: str) -> str:
     return format(value, form) if isinstance(value, int | float) and math.isfinite(value) else "-"
+
+
+def _line(row: Mapping[str, JsonValue]) -> str:
+    return (
+        f"{row['name']!s:<32}{row['reports_from']!s:<16}{row['weights_from']!s:<16}{row['n_scenarios']!s:>9}"
+        f"{_show(row['coverage'], '.0%'):>10}{_show(row['choice_accuracy'], '.2f'):>10}"
+        f"{_show(row['learned_vs_target_r'], '.2f'):>12}{_show(row['pooled_r'], '+.2f'):>7}  "
+        f"{_interval(row['ci_low'], row['ci_high']):<17}{_show_p(row['null_p_context']):>8}"
+    )
+
+
+def _show_p(p: object) -> str:
+    return "<.0001" if isinstance(p, float) and p < 1e-4 else _show(p, ".4f")
 
 
 def _interval(low: object, high: object) -> str:
