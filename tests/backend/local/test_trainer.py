@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -185,7 +186,8 @@ def test_the_loss_is_that_of_a_plain_pass_over_each_example(mild):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from introspect.backend.local.forward import run_prompts
+    from introspect.backend.local.batches import shared_prefix
+    from introspect.backend.local.sft import AnswerTrainer, collate, columns
 
     codec = ChatCodec(make_tokenizer())
     tokens = [codec.example(e) for e in examples(5, answer=lambda i: ["A", "B", "speed 12", "7"][i % 4])]
@@ -194,16 +196,12 @@ def test_the_loss_is_that_of_a_plain_pass_over_each_example(mild):
     model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
     trained = [p for p in model.parameters() if p.requires_grad]
 
-    rows = [list(t.ids) for t in tokens]
-    longest = max(len(t.answer) for t in tokens)
-    prefix = 12
-    assert all(r[:prefix] == rows[0][:prefix] for r in rows)
-    begun = run_prompts(model, rows, prefix=prefix, keep=longest + 1, cache=False, device=torch.device("cpu"))
-    target = torch.full((len(rows), longest), -100)
-    for at, t in enumerate(tokens):
-        target[at, longest - len(t.answer) :] = torch.tensor(t.answer)
-    fast = torch.nn.functional.cross_entropy(begun.logits[:, :-1].flatten(0, 1), target.flatten())
+    held = columns(tokens)
+    rows = [{"input_ids": i, "labels": n} for i, n in zip(held["input_ids"], held["labels"], strict=True)]
+    alone = SimpleNamespace(accelerator=SimpleNamespace(num_processes=1), last_loss=None)
+    fast = AnswerTrainer.compute_loss(alone, model, collate(rows))
     fast_gradients = torch.autograd.grad(fast, trained)
+    assert shared_prefix([t.prompt for t in tokens]) > 0, "the test is about sharing"
 
     total = torch.zeros((), dtype=torch.float64)
     for t in tokens:
@@ -211,9 +209,9 @@ def test_the_loss_is_that_of_a_plain_pass_over_each_example(mild):
         where = torch.arange(len(t.prompt) - 1, len(t.ids) - 1)
         total = total - out[where, torch.tensor(t.answer)].sum()
     slow = total / sum(len(t.answer) for t in tokens)
-    assert float(fast.detach()) == pytest.approx(float(slow.detach()), abs=1e-9)
+    assert float(fast.detach()) == pytest.approx(float(slow.detach()), abs=1e-6)
     for quick, plain in zip(fast_gradients, torch.autograd.grad(slow, trained), strict=True):
-        torch.testing.assert_close(quick, plain, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(quick, plain, atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

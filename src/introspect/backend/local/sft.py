@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 
-from introspect.backend.local.batches import shared_prefix
+from introspect.backend.local.batches import plan_batches, shared_prefix
 from introspect.backend.local.chat import TokenisedExample
 from introspect.backend.local.forward import can_share, run_prompts
 
@@ -42,8 +42,8 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
     """Trains on answers only.
 
     The loss equals TRL's own on the same labels: the mean cross-entropy of the answer tokens of a batch. But logits
-    are computed at answer positions alone (a vocabulary is large and a prompt long), and the beginning that all
-    prompts of a batch share is run once, with its gradient.
+    are computed at answer positions alone (a vocabulary is large and a prompt long), and a beginning that prompts of
+    a batch share (those of one context share most) is run once, with its gradient.
     """
 
     last_loss: float | None = None
@@ -55,26 +55,28 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
         self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean cross-entropy of the answer tokens."""
-        labels = inputs["labels"]
-        real = inputs["attention_mask"].bool()
+        labels, real = inputs["labels"], inputs["attention_mask"].bool()
         rows = [ids[mask].tolist() for ids, mask in zip(inputs["input_ids"], real, strict=True)]
-        answers = (labels != -100).sum(-1)
-        prompts = [row[: len(row) - n] for row, n in zip(rows, answers.tolist(), strict=True)]
-        longest = int(answers.max())
-        # One process only: two calls of a model in one step confuse wrappers that gather gradients.
+        answers = [int(n) for n in (labels != -100).sum(-1)]
+        prompts = [row[: len(row) - n] for row, n in zip(rows, answers, strict=True)]
+        # One process only: several calls of a model in one step confuse wrappers that gather gradients.
         share = self.accelerator.num_processes == 1 and can_share(model)
-        begun = run_prompts(
-            model,
-            rows,
-            prefix=shared_prefix(prompts) if share else 0,
-            keep=longest + 1,
-            cache=False,
-            device=labels.device,
-        )
-        logits, targets = begun.logits[:, :-1].float(), labels[:, -longest:]
-        loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
+        total = torch.zeros((), device=labels.device)
+        for group in plan_batches(prompts, size=len(rows)) if share else [tuple(range(len(rows)))]:
+            longest = max(answers[i] for i in group)
+            begun = run_prompts(
+                model,
+                [rows[i] for i in group],
+                prefix=shared_prefix([prompts[i] for i in group]) if share else 0,
+                keep=longest + 1,
+                cache=False,
+                device=labels.device,
+            )
+            logits, targets = begun.logits[:, :-1].float(), labels[list(group), -longest:]
+            total = total + cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
+        loss = total / sum(answers)
         self.last_loss = float(loss.detach())
-        return (loss, begun) if return_outputs else loss
+        return (loss, None) if return_outputs else loss
 
 
 class Watcher(TrainerCallback):  # type: ignore[misc]  # transformers is not followed by the type checker
