@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 from introspect._version import __version__
-from introspect.errors import ConfigError, IntrospectError, MissingExtraError
+from introspect.errors import BackendError, ConfigError, IntrospectError, MissingExtraError
 
 if TYPE_CHECKING:
+    from introspect.backend import ModelRef
     from introspect.study import Study
 
 __all__ = ["main"]
@@ -30,26 +32,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     try:
+        if sys.stdout is None:
+            raise ConfigError("standard output is closed: there is nowhere to print the result to")
         code: int = options.run(options)
+        # Now, not at exit, where an error could no longer be told in one line.
+        sys.stdout.flush()
     except IntrospectError as error:
-        print(f"introspect: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _fail(str(error))
+    except BrokenPipeError:
+        _forget_stdout()
+        return _fail("whoever read the output has gone before all of it was written")
+    except OSError as error:
+        _forget_stdout()
+        return _fail(f"{error.filename or 'the output'} cannot be written or read: {error.strerror or error}")
     except KeyboardInterrupt:
         print(
             "introspect: stopped. Run the same command again to go on from the last finished stage.",
             file=sys.stderr,
         )
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone: not an error. Keep Python from complaining at exit.
-        with suppress(OSError):
-            sys.stdout = None
-        return 0
     return code
 
 
+def _fail(message: str) -> int:
+    """One line, whatever the message looks like."""
+    print(f"introspect: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _forget_stdout() -> None:
+    """Python flushes standard output once more at exit; what is left in it must not complain again."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Never:
+        """The reason alone: the usage would bury it, and ``--help`` tells it."""
+        self.exit(_fail(f"{message}; see {self.prog} --help"))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="introspect",
         description="Can a language model tell what drives its own decisions, and does training make it better?",
     )
@@ -102,6 +128,8 @@ def _count(text: str) -> int:
 
 
 def _quickstart(options: argparse.Namespace) -> int:
+    from introspect.backend.portal import run_sync
+    from introspect.backend.registry import open_model
     from introspect.study import ProgressWatcher
 
     study = _study(options)
@@ -114,8 +142,9 @@ def _quickstart(options: argparse.Namespace) -> int:
         study.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {study.folder} cannot be made: {error.strerror} ({error.filename})") from None
-    print(plan.sentences()[-1], file=sys.stderr)
-    watcher = ProgressWatcher()
+    # Opened once before, so that a model that cannot be had costs one line and no stage.
+    run_sync(open_model(study.model).aclose)
+    watcher = ProgressWatcher(opening=plan.sentences()[-1])
     try:
         result = study.run(watcher)
     finally:
@@ -148,9 +177,23 @@ def _study(options: argparse.Namespace) -> Study:
     if options.model is None:
         name = options.organism or "shared"
         return organism_study(name, out=options.out or _default_out(name), seeds=seeds)
-    from introspect.backend.models import model_ref
+    return chat_study(_chat_model(options.model), out=options.out or _default_out(options.model), seeds=seeds)
 
-    return chat_study(model_ref(options.model), out=options.out or _default_out(options.model), seeds=seeds)
+
+def _chat_model(name: str) -> ModelRef:
+    from introspect.backend import ModelRef
+    from introspect.backend.models import PACKAGED, model_ref
+
+    if name in PACKAGED:
+        return model_ref(name)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return ModelRef(provider="transformers", model=str(folder.resolve()))
+    if name.count("/") == 1 and all(name.split("/")):
+        return ModelRef(provider="transformers", model=name)
+    raise BackendError(
+        f"unknown model {name!r}: it is none of {', '.join(PACKAGED)}, no folder, and no hub id like owner/name"
+    )
 
 
 def _default_out(name: str) -> Path:

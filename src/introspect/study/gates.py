@@ -50,7 +50,8 @@ def gates_of(data: SeedData, arms: dict[str, Arm]) -> tuple[Gate, ...]:
     def gate(name: str, value: float, bound: float, at_least: bool, sentence: str) -> None:
         # An undefined value passes nothing.
         passed = bool(value >= bound) if at_least else bool(value <= bound)
-        gates.append(Gate(name, passed, float(value), bound, sentence.format(value=value, bound=bound)))
+        said = sentence.format(value=value, bound=bound) if np.isfinite(value) else f"{name}: cannot be told."
+        gates.append(Gate(name, passed, float(value), bound, said))
 
     instilled = arms["instilled"]
     gate(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from introspect._random import stream
 from introspect.decision import DecisionScenario, PromptStyle, ScenarioSet, Trial, TrialGenerator
 from introspect.study.protocol import StudyProtocol
+from introspect.training import FineTuner
 
 __all__ = ["StagePlan", "StudyPlan", "plan_study"]
 
@@ -20,7 +21,7 @@ class StagePlan:
 
     Attributes:
         name: The stage.
-        calls: Questions to the model.
+        calls: Questions to the model, and after a training those that make sure that it took.
         prompt_tokens: Tokens in those questions, estimated.
         training_examples: Examples trained on, once.
         steps: Gradient steps.
@@ -40,7 +41,8 @@ class StudyPlan:
     """All stages of one seed, and how many seeds.
 
     Tokens are estimated from rendered prompts at four characters a token (a word a token for organisms); calls and
-    steps are exact, but for replies that are in the cache already.
+    steps are exact, but for replies that are in the cache already (and, where weights are asked for one at a time and
+    contexts have different numbers of them, for which contexts a fold happens to hold).
     """
 
     stages: tuple[StagePlan, ...]
@@ -73,6 +75,7 @@ def plan_study(
     n, m = len(scenarios), len(native)
     choice = _tokens(scenarios, style, report=False)
     report, asks = _tokens(scenarios, style, report=True), _prompts_a_report(scenarios, style)
+    canary = FineTuner.canary
     native_choice, native_report = _tokens(native, style, report=False), _tokens(native, style, report=True)
     native_asks = _prompts_a_report(native, style)
 
@@ -93,18 +96,21 @@ def plan_study(
         examples = round(contexts * p.n_examples * asks)
         steps = p.report.steps(examples)
         seen = min(steps * p.report.batch_size, p.report.epochs * examples)
-        return StagePlan(name, 0, 0, examples, steps, round(seen * report))
+        asked = 2 * min(canary, examples)
+        return StagePlan(name, asked, round(asked * report), examples, steps, round(seen * report))
 
     instil = n * p.n_instil
     steps = p.instil.steps(instil)
+    # After a training, base and tuned model are asked a sample of what was trained on.
+    asked = 2 * min(canary, instil)
     stages = [
         choices("untuned: choices"),
         reports("untuned: reports"),
         *([on_native("untuned: native reports", False)] if m else []),
         StagePlan(
             "instil",
-            0,
-            0,
+            asked,
+            round(asked * choice),
             instil,
             steps,
             round(min(steps * p.instil.batch_size, p.instil.epochs * instil) * choice),
@@ -125,9 +131,12 @@ def plan_study(
 
 
 def _prompts_a_report(scenarios: Sequence[DecisionScenario], style: PromptStyle) -> float:
-    if not scenarios:
-        return 0.0
-    return len(style.report(scenarios[0], _example(scenarios[0])))
+    """Mean over contexts: where weights are asked for one at a time, it depends on how many there are."""
+    counts = {}
+    for scenario in scenarios:
+        if len(scenario.predictors) not in counts:
+            counts[len(scenario.predictors)] = len(style.report(scenario, _example(scenario)))
+    return sum(counts[len(s.predictors)] for s in scenarios) / len(scenarios) if scenarios else 0.0
 
 
 def _example(scenario: DecisionScenario) -> Trial:

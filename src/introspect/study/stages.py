@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+import numpy as np
 
 from introspect._random import stream
 from introspect.backend.jobs import FolderJobs
@@ -186,7 +188,8 @@ class Stages:
             generator = TrialGenerator()
             instil = generator.trials(self.scenarios, p.n_instil, stream(seed, "instil"))
             # Measuring pairs must be fresh: a pair that was trained on would show memory, not weights.
-            extra = generator.trials(self.scenarios, p.n_measure, stream(seed, "measure"))
+            more = generator.trials(self.scenarios, p.n_instil + p.n_measure, stream(seed, "measure"))
+            extra = _unseen(more, instil, p.n_measure)
             native = generator.trials(self.native, p.n_native, stream(seed, "native")) if self.native else TrialSet()
             folds = self.scenarios.folds(p.n_folds, stream(seed, "folds"))
             return {
@@ -261,6 +264,7 @@ class Stages:
                     self.folder / job, lambda done, total, _loss: self.watcher.progress(done, total, "steps")
                 ),
                 on_canary="warn",
+                cache=StoredReplies(self.store),
             )
             with warnings.catch_warnings():
                 # They are kept in the result and printed with it, once.
@@ -310,3 +314,22 @@ class Stages:
                 return kind.from_jsonl(path)
             except ValueError as error:
                 raise StoreError(f"a table of {self.store.path} cannot be read back: {error}") from error
+
+
+def _unseen(trials: TrialSet, seen: TrialSet, n: int) -> TrialSet:
+    """The first n trials of each scenario whose options, in whatever order, are not among those seen."""
+    known = set(_shown(seen))
+    left = dict.fromkeys((s.id for s in trials.scenarios), n)
+    keep = []
+    for pair in _shown(trials):
+        fresh = pair not in known and left[pair[0]] > 0
+        left[pair[0]] -= fresh
+        keep.append(fresh)
+    return trials.take(np.array(keep))
+
+
+def _shown(trials: TrialSet) -> Iterator[tuple[str, frozenset[tuple[float, ...]]]]:
+    """Scenario and set of options of each trial."""
+    for block in trials.blocks:
+        for index, options in zip(block.scenario_index, block.values.tolist(), strict=True):
+            yield block.scenarios[index].id, frozenset(map(tuple, options))

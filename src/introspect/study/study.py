@@ -57,7 +57,7 @@ class Study:
         >>> study = Study(ModelRef(provider="simulated", model="demo"), organism_scenarios(12), style=OrganismStyle(),
         ...               out=folder, protocol=StudyProtocol(n_reports=2))
         >>> study.plan().total("calls")
-        3156
+        2584
         >>> [row["name"] for row in study.run().arms][:3]
         ['untuned', 'instilled', 'report-trained']
     """

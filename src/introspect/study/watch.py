@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Never, TextIO
 
@@ -25,17 +26,21 @@ class ProgressWatcher:
 
     Args:
         file: Where to write; standard error, so that standard output stays clean.
+        opening: Said before the first stage, so that a study that cannot begin says nothing but why.
     """
 
-    def __init__(self, file: TextIO | None = None) -> None:
-        self._file = file or sys.stderr
+    def __init__(self, file: TextIO | None = None, opening: str = "") -> None:
+        # A process may have been started without standard error.
+        self._file = file or sys.stderr or io.StringIO()
+        self._opening = opening
         self._bar: tqdm[Never] | None = None
-        self._name = ""
 
     def stage(self, name: str, done: bool) -> None:
         """A new bar, or a line that the stage was finished before."""
         self.close()
-        self._name = name
+        if self._opening:
+            print(self._opening, file=self._file)
+            self._opening = ""
         if done:
             print(f"{name}: done before", file=self._file)
         else:

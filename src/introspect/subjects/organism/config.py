@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["OrganismConfig"]
 
@@ -60,3 +60,13 @@ class OrganismConfig(BaseModel):
     learning_rate: float = Field(default=5e-3, gt=0)
     row_rate: float = Field(default=3.0, ge=0)
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> OrganismConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, got width={self.width} and heads={self.heads}")
+        if self.n_reported > self.n_native:
+            raise ValueError(
+                f"only native contexts come with reports, got n_reported={self.n_reported} and n_native={self.n_native}"
+            )
+        return self

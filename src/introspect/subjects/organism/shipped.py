@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -49,7 +48,6 @@ def organism_ref(model: str = "shared") -> ModelRef:
     return ModelRef(provider="organism", model=model, revision=_hash_of(model))
 
 
-@lru_cache(maxsize=32)
 def _hash_of(model: str) -> str:
     return "sha256:" + hashlib.sha256(_bytes_of(model)).hexdigest()
 

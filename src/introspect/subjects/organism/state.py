@@ -108,13 +108,13 @@ class Organism:
         try:
             with safe_open(str(path), framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get("organism", "{}"))
-                if header.get("format") != _FORMAT:
+                if not isinstance(header, dict) or header.get("format") != _FORMAT:
                     raise BackendError(f"{path} is a safetensors file, but not an organism of this library")
                 config = OrganismConfig(**header["config"])
                 network = OrganismNetwork(config)
                 names = [name for name in file.keys() if name.startswith("network.")]  # noqa: SIM118
                 network.load_state_dict({n.removeprefix("network."): file.get_tensor(n).float() for n in names})
                 table = file.get_tensor("rows").float().numpy() if header["rows"] else []
-        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+            return cls(config, network, dict(zip(header["rows"], table, strict=True)))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise BackendError(f"{path} cannot be read as an organism: {error}") from None
-        return cls(config, network, dict(zip(header["rows"], table, strict=True)))

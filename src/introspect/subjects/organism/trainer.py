@@ -71,8 +71,11 @@ class OrganismTrainer:
             canonical([base.identity(), data.hash, spec.model_dump(mode="json")]).encode(), digest_size=10
         ).hexdigest()
         path = Path(jobs.folder) / f"organism-{name}.safetensors"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        adapter = organism.save(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            adapter = organism.save(path)
+        except OSError as error:
+            raise TrainingError(f"the trained organism cannot be written to {path}: {error.strerror}") from error
         return ModelRef(
             provider=base.provider,
             model=base.model,
