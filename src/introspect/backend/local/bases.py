@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -193,12 +194,14 @@ def load_codec(weights: Weights) -> tuple[ChatCodec, int | None]:
     """
     library, commit = _transformers(), _commit(weights)
     try:
-        config = library.AutoConfig.from_pretrained(weights.base, revision=commit)
-        tokenizer = library.AutoTokenizer.from_pretrained(weights.base, revision=commit)
+        with _quiet():
+            config = library.AutoConfig.from_pretrained(weights.base, revision=commit)
+            tokenizer = library.AutoTokenizer.from_pretrained(weights.base, revision=commit)
     except (OSError, ValueError) as error:
         raise BackendError(f"cannot load the tokenizer of {weights.base!r}: {_first_line(error)}") from error
     try:
-        generation = library.GenerationConfig.from_pretrained(weights.base, revision=commit)
+        with _quiet():
+            generation = library.GenerationConfig.from_pretrained(weights.base, revision=commit)
     except (OSError, ValueError):  # not every model has one
         generation = config
     stops = generation.eos_token_id
@@ -216,13 +219,19 @@ def _transformers() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars: who asks a thousand questions does not want to see weights being loaded."""
+    """No progress bars: who asks a thousand questions does not want to see weights being loaded. And no word of every
+    attempt to reach the hub: if none succeeds, the error says so, once.
+    """
     switch = _transformers().utils.logging
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.ERROR)
     shown = switch.is_progress_bar_enabled() if hasattr(switch, "is_progress_bar_enabled") else True
     switch.disable_progress_bar()
     try:
         yield
     finally:
+        hub.setLevel(level)
         if shown:
             switch.enable_progress_bar()
 
