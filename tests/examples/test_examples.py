@@ -1,0 +1,85 @@
+"""Every script in examples/ runs as a user would run it, and prints what it is there to show."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name: str, folder: Path, *arguments: str) -> str:
+    """What an example prints, run in an empty folder."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::UserWarning:__main__"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def numbers(pattern: str, text: str) -> list[float]:
+    """The numbers that a pattern's groups match, once."""
+    found = re.search(pattern, text)
+    assert found is not None, f"{pattern!r} is not in:\n{text}"
+    return [float(group) for group in found.groups()]
+
+
+def test_every_example_has_a_test():
+    tested = set(re.findall(r"run\(\"(\w+\.py)\"", Path(__file__).read_text(encoding="utf-8")))
+    assert tested == {path.name for path in EXAMPLES.glob("*.py")}
+
+
+def test_the_loop_by_hand_finds_that_report_training_generalises(tmp_path):
+    text = run("manual_loop.py", tmp_path)
+    (recovered,) = numbers(r"hidden preferences: r = (\S+)", text)
+    (untuned,) = numbers(r"untuned model: r = (\S+)", text)
+    (instilled,) = numbers(r"instilled model: r = (\S+)", text)
+    before, after, low = numbers(r"r went from (\S+) to ([\d.]+),.*over contexts (\S+) to", text)
+    (kept,) = numbers(r"before and after: r = (\S+)", text)
+    assert recovered > 0.9
+    assert abs(untuned) < 0.2
+    assert instilled > 0.3
+    assert after > before
+    assert low > 0
+    assert kept == pytest.approx(1, abs=0.005)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_domain_of_ones_own_runs_as_a_study_and_its_leaks_are_named(tmp_path):
+    text = run("own_domain.py", tmp_path)
+    assert "10 contexts, each with the weights" in text
+    assert "ground=clay, ground=sand" in text
+    assert "share 5 attribute names" in text
+    (r,) = numbers(r"\nreport-trained  .*?% +[\d.]+ +[\d.]+ +([+-][\d.]+)", text)
+    assert r > 0.3
+    assert "All gates pass." in text
+
+
+def test_a_backend_of_ones_own_is_caught_saying_what_it_does_not_do(tmp_path):
+    text = run("own_backend.py", tmp_path)
+    assert "keeps what every backend promises" in text
+    assert "measured: {'age of the instrument': 100" in text
+    assert "tells them: {'age of the instrument': 0.0" in text
+    (r,) = numbers(r"correlate at r = (\S+)", text)
+    assert r < 0
+    assert "named in 0% of the contexts" in text
+
+
+def test_a_hatchling_learns_the_language_and_can_be_kept(tmp_path):
+    pytest.importorskip("torch")
+    text = run("grow_organism.py", tmp_path, "--steps", "12", "--out", "mine.safetensors")
+    first, last = numbers(r"loss a word (\S+) at first, (\S+) in the end", text)
+    assert last < first / 2
+    assert "40 native contexts" in text
+    assert (tmp_path / "mine.safetensors").is_file()
