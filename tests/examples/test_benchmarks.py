@@ -1,0 +1,22 @@
+"""The benchmarks run; their figures are for people to read."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def test_the_store_is_compared_with_its_rivals_in_one_run(tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "bench_store.py"), "--replies", "20", "--rounds", "1"]
+    done = subprocess.run(
+        [*command, "--folder", str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^(write|read|ask again) +([\d,]+) +([\d,]+) +([\d,]+) +[\d.]+ x, [\d.]+ x$", done.stdout, re.M)
+    assert [row[0] for row in rows] == ["write", "read", "ask again"]
+    assert all(int(rate.replace(",", "")) > 0 for row in rows for rate in row[1:])
+    assert not list(tmp_path.iterdir())
