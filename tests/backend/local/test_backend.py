@@ -7,6 +7,7 @@ import pytest
 from introspect.backend import Message, ModelRef, Request, ask, open_model, run_sync
 from introspect.backend.local.backend import TransformersBackend
 from introspect.errors import BackendError
+from introspect.testing.conformance import check_backend
 
 from .conftest import letters, question
 
@@ -20,6 +21,10 @@ def test_the_registry_opens_the_provider(backend, tiny):
     assert isinstance(backend, TransformersBackend)
     assert backend.info.ref == tiny
     assert backend.info.context_length == 256
+
+
+def test_it_keeps_what_every_backend_promises(tiny):
+    check_backend(lambda: open_model(tiny), failing=question("boat " * 400), deterministic=True)
 
 
 def test_answers_are_read_from_the_whole_distribution(backend):

@@ -256,7 +256,7 @@ def _finished(job: str, jobs: JobRecorder) -> tuple[str, Path] | None:
 
 
 def _tuned(base: ModelRef, digest: str, folder: Path) -> ModelRef:
-    return base.model_copy(update={"adapter": digest, "parent": base, "location": str(folder)})
+    return base.model_copy(update={"adapter": digest, "parent": base, "location": str(folder.absolute())})
 
 
 def _save(model: Any, codec: ChatCodec, spec: TrainingSpec, base: ModelRef, folder: Path) -> None:
