@@ -11,6 +11,7 @@ from introspect.backend.jobs import FolderJobs
 from introspect.backend.portal import ask, collect, run_sync
 from introspect.backend.protocol import JobRecorder, ModelBackend, Trainer
 from introspect.backend.registry import Provider, known_providers, open_model, register, trainer_for
+from introspect.backend.streaming import as_finished
 from introspect.backend.training import TrainingExample, TrainingSet, TrainingSpec
 from introspect.backend.wire import (
     Capabilities,
@@ -44,6 +45,7 @@ __all__ = [
     "TrainingSet",
     "TrainingSpec",
     "Usage",
+    "as_finished",
     "ask",
     "collect",
     "known_providers",
