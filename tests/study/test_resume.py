@@ -24,7 +24,7 @@ from introspect.subjects.simulated import SimulatedBackend, SimulatedTrainer
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from conftest import small_study
+from small_studies import small_study
 
 class Killer:
     def __init__(self, stage, after):

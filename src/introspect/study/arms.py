@@ -88,7 +88,8 @@ def arms_of(data: SeedData, metric: AccuracyMetric) -> dict[str, Arm]:
     target = {k: dict(v.weights) for k, v in data.draw.preferences.items()}
     folds = [(f"fold{k}", train, test) for k, (train, test) in enumerate(data.draw.folds, 1)]
     held_out = _joined(data.reports[name].select(test) for name, _, test in folds)
-    trained = _joined(data.reports[name].select(train) for name, train, _ in folds)
+    # Each context once, by one of the models that were trained on it: the one after the model that it was kept from.
+    trained = _joined(data.reports[name].select(folds[k - 1][2]) for k, (name, _, _) in enumerate(folds))
     after = {k: w for name, _, test in folds for k, w in _usable(data.weights[name], test).items()}
     held_choices: _Choices = [(data.choices[name], test) for name, _, test in folds]
     before = data.weights["instilled"]
