@@ -71,7 +71,7 @@ def test_calls_and_steps_are_those_really_made(tmp_path: Path, monkeypatch: pyte
 
 
 def test_questions_that_are_the_same_are_planned_and_then_asked_once(tmp_path: Path) -> None:
-    """Where no options are shown, the same report is asked for when measuring and when looking whether training took."""
+    """Where no options are shown, measuring and looking whether training took ask for the same report."""
     study = small_study(tmp_path, style=OrganismStyle(report_options="none"))
     study.run()
     with Store.open(study.folder / "study.db") as store:
