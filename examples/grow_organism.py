@@ -1,7 +1,7 @@
-"""Grow an organism of your own from a recipe, save it, and ask it something.
+"""Grow an organism of your own from a recipe, save it, ask it something, and see whether it chooses as it should.
 
 A few steps make a hatchling that has learned the language and little else; 2400, the default of a recipe, make one
-that chooses by its preferences, in minutes on two cores.
+that chooses by its preferences, in a few minutes.
 
 Run: python examples/grow_organism.py [--steps 40] [--sharing 1.0] [--out mine.safetensors]
 """
@@ -12,12 +12,25 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from introspect import Message, Request, ask, grow_organism, native_scenarios, open_model, organism_ref, organism_study
+from introspect import (
+    ChoiceProbe,
+    Message,
+    OrganismStyle,
+    Preference,
+    Request,
+    TrialGenerator,
+    ask,
+    grow_organism,
+    native_scenarios,
+    open_model,
+    organism_ref,
+)
 from introspect.subjects.organism import OrganismConfig
+from introspect.subjects.organism.grow import native_names, native_weights
 
 
 def main() -> None:
-    """Grow, save, open, ask, and say what a study of it would cost."""
+    """Grow, save, open, ask and check."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=40, help="gradient steps of pre-training")
     parser.add_argument("--sharing", type=float, default=1.0, help="1: reports can follow choices, 0: they cannot")
@@ -36,8 +49,14 @@ def main() -> None:
         prompt = "weigh n0003 as p q r s t :"
         (reply,) = ask(open_model(ref), [Request(messages=(Message(role="user", content=prompt),))])
         print(f"{prompt} {reply.text}")
-        print(f"{len(native_scenarios(ref, 40))} native contexts without a pre-trained report, for the native arm")
-        print(organism_study(str(path)).plan().sentences()[-1])
+
+        # Its preferences are known, so its choices can be held against them, in contexts that came without a report.
+        own, contexts = dict(zip(native_names(recipe), native_weights(recipe), strict=True)), native_scenarios(ref, 40)
+        preferences = {context.id: Preference.of(context, own[context.id]) for context in contexts}
+        generator = TrialGenerator()
+        trials = generator.label(generator.trials(contexts, 20, rng=0), preferences, rng=1)
+        agreement = ChoiceProbe(OrganismStyle()).run(open_model(ref), trials).agreement()
+        print(f"{agreement:.2f} of its choices in {len(contexts)} native contexts follow its preferences")
 
 
 if __name__ == "__main__":
