@@ -93,7 +93,7 @@ class Learner:
         self.table = nn.Parameter(organism.row_table(list(keys)))
         organism.network.train()
         groups = [
-            {"params": list(organism.network.parameters()), "lr": learning_rate},
+            {"params": [p for p in organism.network.parameters() if p.requires_grad], "lr": learning_rate},
             {"params": [self.table], "lr": learning_rate * row_rate},
         ]
         self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.98))
@@ -127,7 +127,8 @@ class Learner:
     def finish(self) -> None:
         """Write the trained rows back into the organism."""
         table = self.table.detach().numpy()
-        if not np.isfinite(table).all():
+        network = all(bool(p.isfinite().all()) for p in self.organism.network.parameters())
+        if not (network and np.isfinite(table).all()):
             raise TrainingError("training diverged (weights are not finite): lower the learning rate")
         self.organism.network.eval()
         self.organism.rows.update({key: table[i].copy() for key, i in self.keys.items()})
