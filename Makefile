@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test test-slow bench docs lint clean
+.PHONY: quickstart test test-slow bench docs organisms lint clean
 
 quickstart: $(VENV)/.quickstart
 	$(BIN)/introspect quickstart
@@ -26,6 +26,9 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench_store.py
 
 # The documentation is Markdown that its host renders; this checks that every example in it runs and every link leads somewhere.
+organisms: $(VENV)/.quickstart
+	$(BIN)/python scripts/grow_organisms.py
+
 docs: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/docs
 

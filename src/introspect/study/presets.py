@@ -25,14 +25,15 @@ ORGANISM_PROTOCOL = StudyProtocol(
         method="full",
         extra={"row_rate": 30.0},
     ),
-    # And not at all here: the contexts are known, what is to be learned is how to report on them.
+    # Rows and the lower block stay as they are: the contexts are known, what is to be learned is how to speak of them.
+    # With everything free to move, choices would pay for the reports.
     report=TrainingSpec(
         epochs=30,
         batch_size=15,
         learning_rate=3e-3,
         schedule="one-cycle",
         method="full",
-        extra={"row_rate": 0.0},
+        extra={"row_rate": 0.0, "from_block": 1},
     ),
 )
 """The published counts, with training settings at which organisms learn."""
@@ -55,7 +56,7 @@ def organism_study(
     *,
     out: Path | str = "introspect-study",
     seeds: Sequence[int] = (0,),
-    n_contexts: int = 60,
+    n_contexts: int = 100,
     n_native: int = 40,
     protocol: StudyProtocol = ORGANISM_PROTOCOL,
 ) -> Study:

@@ -76,7 +76,7 @@ class StudyResult:
         for row in self.arms:
             for field, why in cast("dict[str, str]", row["reasons"]).items():
                 shared.setdefault((field, why), []).append(str(row["name"]))
-        return [f"{field}, {', '.join(names)}: {why}." for (field, why), names in shared.items()]
+        return [f"{field}, {'; '.join(names)}: {why}." for (field, why), names in shared.items()]
 
     def _row(self, arms: Sequence[Arm]) -> dict[str, JsonValue]:
         rows: list[dict[str, Any]] = [arm.to_dict() for arm in arms]

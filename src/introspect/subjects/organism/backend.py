@@ -16,6 +16,7 @@ from introspect.subjects.organism.network import MAX_LENGTH
 from introspect.subjects.organism.shipped import load_base
 from introspect.subjects.organism.speak import Utterance, speak
 from introspect.subjects.organism.state import Organism
+from introspect.subjects.organism.threads import one_thread
 from introspect.subjects.organism.tokens import OUTPUTS
 
 __all__ = ["OrganismBackend", "load_organism"]
@@ -100,6 +101,7 @@ class OrganismBackend:
             return f"an organism cannot say {unsayable[0]!r}, so it has no probability of that answer"
         return None
 
+    @one_thread()
     def _answer(self, requests: Sequence[Request], chunk: Sequence[int]) -> list[tuple[int, Reply]]:
         asked = [requests[i] for i in chunk]
         prompts = [r.messages[-1].content for r in asked]

@@ -16,6 +16,7 @@ from introspect._random import stream
 from introspect.subjects.organism.config import OrganismConfig
 from introspect.subjects.organism.learn import Batch, Learner, one_cycle
 from introspect.subjects.organism.state import Organism
+from introspect.subjects.organism.threads import one_thread
 from introspect.subjects.organism.tokens import LETTERS, row_keys
 
 __all__ = ["N_ATTRIBUTES", "grow_organism", "native_names", "native_weights"]
@@ -88,6 +89,7 @@ def _report_batch(names: list[str], said: npt.NDArray[np.int64], n: int, rng: np
     return Batch.of(prompts, answers)
 
 
+@one_thread()
 def grow_organism(
     config: OrganismConfig,
     progress: Callable[[int, int, float], None] | None = None,

@@ -81,6 +81,13 @@ class OrganismNetwork(nn.Module):
         self.register_buffer("_value_line", torch.arange(-51, 51) / 50 * (torch.arange(102) > 0), persistent=False)
         self.register_buffer("_weight_line", torch.arange(-101, 101) / 100 * (torch.arange(202) > 0), persistent=False)
 
+    def train_from(self, block: int) -> None:
+        """Let only blocks from this one on, and what reads them out, learn; 0 lets everything learn."""
+        upper = [*self.blocks[block:], self.norm, self.say, self.say_number]
+        kept = {id(p) for module in upper for p in module.parameters()}
+        for parameter in self.parameters():
+            parameter.requires_grad_(block == 0 or id(parameter) in kept)
+
     def forward(self, parts: Tensor, rows: Tensor, start: int = 0) -> Tensor:
         """Logits of every next word.
 

@@ -15,6 +15,7 @@ from introspect.errors import TrainingError
 from introspect.subjects.organism.backend import load_organism
 from introspect.subjects.organism.learn import Batch, Learner, make_batches, one_cycle
 from introspect.subjects.organism.network import MAX_LENGTH
+from introspect.subjects.organism.threads import one_thread
 
 __all__ = ["OrganismTrainer"]
 
@@ -24,7 +25,7 @@ class OrganismTrainer:
 
     Of the spec it uses epochs, batch size, learning rate, schedule, seed and max_steps; `method` is always full, as an
     organism is smaller than an adapter. ``extra={"row_rate": x}`` lets context rows learn x times as fast as the
-    network (default 1; 0 leaves them alone). The same base, data and spec give the same organism on the same machine.
+    network (default 1; 0 leaves them alone); ``extra={"from_block": k}`` leaves everything below block k as it is. The same base, data and spec give the same organism on the same machine.
     """
 
     def check(self, base: ModelRef, data: TrainingSet) -> Sequence[str]:
@@ -46,16 +47,15 @@ class OrganismTrainer:
         """Train, save the result under its content hash, and return its reference."""
         return await anyio.to_thread.run_sync(self._train, base, data, spec, jobs)
 
+    @one_thread()
     def _train(self, base: ModelRef, data: TrainingSet, spec: TrainingSpec, jobs: JobRecorder) -> ModelRef:
         organism = load_organism(base).clone()
         batch = Batch.of([e.prompt[-1].content for e in data], [e.answer for e in data])
         total = spec.steps(len(data))
+        row_rate, from_block = _extra(spec, organism.config.layers)
+        organism.network.train_from(from_block)
         learner = Learner(
-            organism,
-            batch.encoded.keys,
-            spec.learning_rate,
-            lambda step: _rate(spec, step, total),
-            _row_rate(spec),
+            organism, batch.encoded.keys, spec.learning_rate, lambda step: _rate(spec, step, total), row_rate
         )
         # The order of examples has a stream of its own, so that seeds mean the same on every machine.
         rng, done = np.random.default_rng([spec.seed, 1]), 0
@@ -86,14 +86,19 @@ class OrganismTrainer:
         )
 
 
-def _row_rate(spec: TrainingSpec) -> float:
-    unknown = sorted(set(spec.extra) - {"row_rate"})
+def _extra(spec: TrainingSpec, layers: int) -> tuple[float, int]:
+    """The settings that only this trainer knows: row_rate and from_block."""
+    unknown = sorted(set(spec.extra) - {"row_rate", "from_block"})
     if unknown:
-        raise TrainingError(f"an organism's trainer knows the extra setting row_rate only, not {', '.join(unknown)}")
-    rate = spec.extra.get("row_rate", 1.0)
+        raise TrainingError(
+            f"an organism's trainer knows the extra settings row_rate and from_block, not {', '.join(unknown)}"
+        )
+    rate, block = spec.extra.get("row_rate", 1.0), spec.extra.get("from_block", 0)
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1e6:
         raise TrainingError(f"row_rate must be a number from 0, got {rate!r}")
-    return float(rate)
+    if isinstance(block, bool) or not isinstance(block, int) or not 0 <= block < layers:
+        raise TrainingError(f"from_block must be a block of the organism, 0 to {layers - 1}, got {block!r}")
+    return float(rate), block
 
 
 def _rate(spec: TrainingSpec, step: int, total: int) -> float:
