@@ -134,6 +134,60 @@ def test_a_finished_job_is_found_again_and_not_run(trained, mild):
     assert again == ref
 
 
+KILLED = """
+import os, signal, sys
+from introspect.backend import FolderJobs, ModelRef, TrainingSet, TrainingSpec, run_sync
+from introspect.backend.local.trainer import TransformersTrainer
+
+def on_progress(done, total, loss):
+    if done == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+base, spec = ModelRef.model_validate_json(sys.argv[1]), TrainingSpec.model_validate_json(sys.argv[2])
+jobs = FolderJobs(sys.argv[4], on_progress)
+run_sync(TransformersTrainer(checkpoint_every=0).train, base, TrainingSet.load(sys.argv[3]), spec, jobs)
+"""
+
+
+@pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
+def test_a_killed_training_goes_on_and_ends_where_it_would_have(mild, tmp_path, method):
+    import subprocess
+    import sys
+
+    data, job = examples(24), tmp_path / "job"
+    spec = SPEC.model_copy(update={"epochs": 4, "method": method, "learning_rate": 5e-3})  # killed in the third epoch
+    data.save(tmp_path / "data.jsonl")
+    command = [sys.executable, "-c", KILLED, mild.model_dump_json(), spec.model_dump_json()]
+    killed = subprocess.run([*command, str(tmp_path / "data.jsonl"), str(job)], check=False)
+    assert killed.returncode == -9
+    steps = []
+    jobs = FolderJobs(job, on_progress=lambda done, total, loss: steps.append((done, loss)))
+    resumed = run_sync(TransformersTrainer().train, mild, data, spec, jobs)
+    assert [done for done, _ in steps] == list(range(7, 13))
+    straight = run_sync(TransformersTrainer().train, mild, data, spec, FolderJobs(tmp_path / "straight"))
+    assert logits(resumed) == pytest.approx(logits(straight), abs=1e-3)
+    assert sorted(p.suffix for p in job.iterdir() if p.is_file()) == [".json"]
+    assert len([p for p in job.iterdir() if p.is_dir()]) == 1
+
+
+def test_the_checkpoint_of_another_job_is_not_gone_on_with(mild, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop(done, total, loss):
+        if done == 3:
+            raise Stopped
+
+    trainer = TransformersTrainer(checkpoint_every=0)
+    with pytest.raises(Stopped):
+        run_sync(trainer.train, mild, examples(24), SPEC, FolderJobs(tmp_path, on_progress=stop))
+    steps = []
+    jobs = FolderJobs(tmp_path, on_progress=lambda done, total, loss: steps.append(done))
+    other = SPEC.model_copy(update={"seed": 9, "max_steps": 4})
+    run_sync(trainer.train, mild, examples(24), other, jobs)
+    assert steps == [1, 2, 3, 4]
+
+
 def test_a_damaged_result_is_trained_anew(mild, tmp_path):
     spec = SPEC.model_copy(update={"max_steps": 2})
     first = run_sync(TransformersTrainer().train, mild, examples(8), spec, FolderJobs(tmp_path))

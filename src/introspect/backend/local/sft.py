@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 
+from introspect.backend.local import checkpoints
 from introspect.backend.local.batches import plan_batches, shared_prefix
 from introspect.backend.local.chat import TokenisedExample
 from introspect.backend.local.forward import can_share, run_prompts
@@ -77,6 +79,35 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
         loss = total / sum(answers)
         self.last_loss = float(loss.detach())
         return (loss, None) if return_outputs else loss
+
+    # What a checkpoint of ours holds, transformers would look for in pickles.
+
+    def keep(self, folder: Path, job: str) -> None:
+        """Save a checkpoint that `train(resume_from_checkpoint=...)` goes on from."""
+        step, state = self.state.global_step, "trainer_state.json"
+        checkpoints.save(
+            folder, job, step, self.model, self._plain_optimizer(), lambda into: self.state.save_to_json(into / state)
+        )
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        checkpoints.load_weights(Path(resume_from_checkpoint), self.model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            optimizer = self._plain_optimizer()
+            checkpoints.load_moments(Path(checkpoint), self.model, optimizer)
+            rates = self.lr_scheduler
+            rates.last_epoch = self.state.global_step
+            for group, base, factor in zip(optimizer.param_groups, rates.base_lrs, rates.lr_lambdas, strict=True):
+                group["lr"] = base * factor(self.state.global_step)
+
+    def _plain_optimizer(self) -> torch.optim.Optimizer:
+        wrapped: Any = self.optimizer  # by accelerate, once training has begun
+        plain: torch.optim.Optimizer = getattr(wrapped, "optimizer", wrapped)
+        return plain
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Nothing is drawn in training but dropout, and the order of the examples follows from the seed."""
 
 
 class Watcher(TrainerCallback):  # type: ignore[misc]  # transformers is not followed by the type checker

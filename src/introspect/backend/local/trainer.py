@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from pydantic import JsonValue
 
+from introspect.backend.local import checkpoints
 from introspect.backend.local.adapters import folder_hash, save_folder
 from introspect.backend.local.bases import (
     Weights,
@@ -55,14 +57,17 @@ class TransformersTrainer:
     is one adapter on one base. ``spec.extra`` knows: ``target_modules`` (names, or "all-linear"), ``layers`` (numbers
     of the layers to change; all by default), ``dropout``, ``weight_decay`` and ``clip`` (largest gradient norm).
 
-    A finished run is found again through the job recorder; an interrupted one starts over.
+    A finished run is found again in its job folder. One that was killed goes on from its last checkpoint and, without
+    dropout, ends at the same weights.
 
     Args:
         device: "cpu", "cuda", ...; the accelerator if there is one, by default.
+        checkpoint_every: Seconds from one checkpoint to the next; more where writing one takes long.
     """
 
-    def __init__(self, *, device: str | None = None) -> None:
+    def __init__(self, *, device: str | None = None, checkpoint_every: float = 60.0) -> None:
         self._device = torch.device(device) if device else pick_device()
+        self._every = checkpoint_every
 
     def check(self, base: ModelRef, data: TrainingSet) -> ExampleCheck:
         """Whether every example trains what will be asked: same prompt tokens, loss on the answer, nothing cut off.
@@ -94,15 +99,19 @@ class TransformersTrainer:
             return _tuned(base, *found)
         weights = weights_of(base)
         codec, examples, _ = self._tokenise(weights, data)
-        with _own_randomness(spec.seed), tempfile.TemporaryDirectory(prefix=".training-", dir=jobs.folder) as scratch:
+        for left in jobs.folder.glob(".partial-*"):
+            shutil.rmtree(left, ignore_errors=True)  # of an attempt that was killed
+        # transformers wants a folder, into which nothing is written here.
+        with _own_randomness(spec.seed), tempfile.TemporaryDirectory(prefix="introspect-") as scratch:
             model = self._model(base, weights, spec, extra)
             began = time.monotonic()
-            losses = self._run(model, codec, examples, spec, extra, jobs, Path(scratch))
+            losses = self._run(model, codec, examples, spec, extra, jobs, job, Path(scratch))
             seconds = time.monotonic() - began
             digest, folder = save_folder(jobs.folder, lambda into: _save(model, codec, spec, base, into))
         jobs.record(
             {"job": job, "adapter": digest, "folder": folder.name, "seconds": round(seconds, 3), "losses": losses}
         )
+        checkpoints.clear(jobs.folder, job)
         return _tuned(base, digest, folder)
 
     def _tokenise(self, weights: Weights, data: TrainingSet) -> tuple[ChatCodec, list[TokenisedExample], ExampleCheck]:
@@ -152,6 +161,7 @@ class TransformersTrainer:
         spec: TrainingSpec,
         extra: dict[str, Any],
         jobs: JobRecorder,
+        job: str,
         scratch: Path,
     ) -> list[JsonValue]:
         try:
@@ -188,14 +198,20 @@ class TransformersTrainer:
             disable_tqdm=True,
         )
         losses: list[JsonValue] = []
+        due = time.monotonic() + self._every
 
         def on_step(done: int, planned: int) -> None:
+            nonlocal due
             loss = trainer.last_loss
             losses.append(None if loss is None else round(loss, 5))
             jobs.progress(done, planned, loss)
             _stop_if_cancelled()
             if loss is None or not np.isfinite(loss):
                 raise TrainingError(f"the loss is {loss} after {done} steps; lower the rate {spec.learning_rate:g}")
+            if done < planned and (began := time.monotonic()) >= due:
+                trainer.keep(jobs.folder, job)
+                now = time.monotonic()
+                due = now + max(self._every, 20 * (now - began) if self._every else 0.0)
 
         trainer = AnswerTrainer(
             model=model,
@@ -207,7 +223,8 @@ class TransformersTrainer:
             callbacks=[Watcher(on_step)],
         )
         trainer.remove_callback(PrinterCallback)  # progress goes to the job recorder
-        trainer.train()
+        checkpoint = checkpoints.latest(jobs.folder, job)
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         return losses
 
 
