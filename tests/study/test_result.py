@@ -77,6 +77,7 @@ def test_two_seeds_quote_means_and_an_interval_over_seeds_and_contexts(two: Stud
             assert row["ci_low"] <= max(inner.low, -1) + 1e-12
             assert row["ci_high"] >= min(inner.high, 1) - 1e-12
         assert -1 <= row["ci_low"] <= row["pooled_r"] <= row["ci_high"] <= 1
+        assert "interval" not in row["reasons"]  # Student's t keeps its promise with two seeds, and is the wider here
         assert row["n_scenarios"] == sum(arm.accuracy.n_contexts for arm in arms)
     assert "(seed, context)" in two.to_dict()["interval"]
     assert any("over seeds and contexts" in line for line in two.sentences())

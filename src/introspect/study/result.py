@@ -96,7 +96,8 @@ class StudyResult:
         row["ci_low"], row["ci_high"] = (_plain(float(np.clip(end, -1, 1))) for end in _widest(both))
         for field in ("null_p_context", "null_p_attribute"):
             row[field] = combined_p([r[field] for r in rows])
-        row["reasons"] = dict(both.reasons)
+        # The bootstrap's own doubts about few seeds do not hold for the wider of the two.
+        row["reasons"] = {k: v for k, v in both.reasons.items() if k != "interval" or row["ci_low"] is None}
         return row
 
     def to_dict(self) -> dict[str, JsonValue]:
