@@ -25,10 +25,11 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench_trials.py
 	$(BIN)/python benchmarks/bench_store.py
 
-# The documentation is Markdown that its host renders; this checks that every example in it runs and every link leads somewhere.
+# Pre-train the shipped organisms again, from their recipes.
 organisms: $(VENV)/.quickstart
 	$(BIN)/python scripts/grow_organisms.py
 
+# The documentation is Markdown; this checks that its examples run, print what they say, and that links lead somewhere.
 docs: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/docs
 

@@ -54,7 +54,7 @@ def plot_reports(result: StudyResult, path: Path | str | None = None) -> Figure:
         raise MissingExtraError("matplotlib", "notebook") from None
     rows: list[dict[str, Any]] = [r for r in result.arms if r["name"] in _TITLES]
     # A figure of its own and no pyplot: nothing global, nothing to close, the same in a notebook and on a server.
-    figure = Figure(figsize=(2.75 * len(rows) + 0.5, 3.9), layout="constrained")
+    figure = Figure(figsize=(2.75 * len(rows) + 0.5, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(rows), sharex=True, sharey=True, squeeze=False)[0]
     for axis, row in zip(axes, rows, strict=True):
@@ -79,7 +79,7 @@ def _panel(axis: Any, result: StudyResult, row: dict[str, Any]) -> None:
     axis.axhline(0, color="0.85", lw=0.8, zorder=0)
     axis.axvline(0, color="0.85", lw=0.8, zorder=0)
     axis.plot([-100, 100], [-100, 100], color="0.6", lw=1, ls="--", zorder=1)
-    alpha = float(np.clip(90 / max(len(x), 1), 0.12, 0.7))
+    alpha = float(np.clip(200 / max(len(x), 1), 0.1, 0.7))
     axis.scatter(x, y, s=11, color=_COLOURS[name], alpha=alpha, linewidths=0, zorder=2)
     axis.set_title(_TITLES[name], fontsize=9.5, pad=22)
     axis.text(
@@ -97,6 +97,7 @@ def _panel(axis: Any, result: StudyResult, row: dict[str, Any]) -> None:
         axis.text(
             0.97, 0.03, f"shuffled contexts:\nr {low:+.2f} to {high:+.2f}", transform=axis.transAxes,
             ha="right", va="bottom", fontsize=7, color="0.35",
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
     axis.set_xlim(-108, 108)
     axis.set_ylim(-108, 108)

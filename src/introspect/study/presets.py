@@ -28,7 +28,7 @@ ORGANISM_PROTOCOL = StudyProtocol(
     # Rows and the lower block stay as they are: the contexts are known, what is to be learned is how to speak of them.
     # With everything free to move, choices would pay for the reports.
     report=TrainingSpec(
-        epochs=30,
+        epochs=60,
         batch_size=15,
         learning_rate=3e-3,
         schedule="one-cycle",
