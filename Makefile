@@ -10,7 +10,7 @@ quickstart: $(VENV)/.quickstart
 	$(BIN)/introspect quickstart
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest tests src -m "not slow"
+	$(BIN)/python -m pytest tests src --doctest-modules -m "not slow"
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest tests -m slow

@@ -40,12 +40,13 @@ ORGANISM_PROTOCOL = StudyProtocol(
 
 CHAT_PROTOCOL = StudyProtocol(
     name="chat-small",
-    n_instil=200,
+    n_instil=100,
     n_measure=40,
     n_native=40,
     n_reports=4,
     n_examples=4,
-    instil=TrainingSpec(epochs=2, batch_size=8, learning_rate=5e-4, lora_rank=32, schedule="one-cycle"),
+    # The first hundred steps of a small model look like failure (one letter only) before it learns.
+    instil=TrainingSpec(epochs=4, batch_size=8, learning_rate=1e-3, lora_rank=32, schedule="one-cycle"),
     report=TrainingSpec(epochs=3, batch_size=4, learning_rate=2e-4, lora_rank=32, schedule="one-cycle"),
 )
 """Few contexts and many choices each, for a small chat model on a CPU."""
@@ -76,7 +77,7 @@ def organism_study(
 
     Example:
         >>> organism_study("shared").plan().total("steps")
-        560
+        1500
     """
     from introspect.subjects.organism import CONTROLS, native_scenarios, organism_ref
 
