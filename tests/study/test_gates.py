@@ -11,7 +11,7 @@ from small_studies import SMALL, small_study
 from introspect.study import SeedResult, StudyResult
 from introspect.subjects import SimulatedAgent
 
-ENOUGH = SMALL.model_copy(update={"n_instil": 50, "n_measure": 40})
+ENOUGH = SMALL.model_copy(update={"n_instil": 50, "n_measure": 30})
 
 
 def ran(folder: Path, **parameters) -> tuple[StudyResult, SeedResult]:
@@ -27,6 +27,8 @@ def test_a_sound_model_passes_all_gates(tmp_path: Path) -> None:
     result, seed = ran(tmp_path, scale=20.0)
     assert failing(seed) == set()
     assert "All gates pass." in result.sentences()
+    # An untuned model may well be one-sided: nobody taught it anything.
+    assert not any("untuned" in gate.name for gate in seed.gates)
 
 
 def test_a_one_sided_model_is_flagged_and_its_rows_stay(tmp_path: Path) -> None:
@@ -42,11 +44,6 @@ def test_a_one_sided_model_is_flagged_and_its_rows_stay(tmp_path: Path) -> None:
         # Asked about all of them, and every one that could be scored is.
         assert arm.accuracy.n_asked == (11 if arm.name.startswith("native") else 12)
         assert len(arm.said) == arm.accuracy.n_contexts
-
-
-def test_an_untuned_model_may_be_one_sided(tmp_path: Path) -> None:
-    _, seed = ran(tmp_path, scale=20.0)
-    assert not any("untuned" in gate.name for gate in seed.gates)
 
 
 def test_instilling_that_did_not_take_is_flagged(tmp_path: Path) -> None:

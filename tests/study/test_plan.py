@@ -15,6 +15,8 @@ from introspect.study import Study, chat_study
 from introspect.subjects import SimulatedAgent
 from introspect.subjects.simulated import SimulatedBackend, SimulatedTrainer
 
+TINY = SMALL.model_copy(update={"n_instil": 12, "n_measure": 4, "n_native": 4})
+
 
 def named(k: int, *attributes: str) -> DecisionScenario:
     return DecisionScenario(
@@ -30,10 +32,10 @@ VARIANTS = {
     "plain": {},
     "no native arm": {"native": ()},
     "odd number of contexts": {"scenarios": organism_scenarios(13)},
-    "three folds": {"protocol": SMALL.model_copy(update={"n_folds": 3})},
-    "several examples": {"protocol": SMALL.model_copy(update={"n_examples": 5})},
+    "three folds": {"protocol": TINY.model_copy(update={"n_folds": 3})},
+    "several examples": {"protocol": TINY.model_copy(update={"n_examples": 5})},
     "capped steps": {
-        "protocol": SMALL.model_copy(update={"instil": TrainingSpec(max_steps=7), "report": TrainingSpec(max_steps=2)})
+        "protocol": TINY.model_copy(update={"instil": TrainingSpec(max_steps=7), "report": TrainingSpec(max_steps=2)})
     },
     "one weight at a time": {"style": OrganismStyle(report_format="single")},
     "two seeds": {"seeds": (3, 5)},
@@ -48,7 +50,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_calls_and_steps_are_those_really_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    study = small_study(tmp_path, **VARIANTS[name])
+    study = small_study(tmp_path, **{"protocol": TINY} | VARIANTS[name])
     plan = study.plan()
     made = {"calls": 0, "steps": 0, "training_examples": 0}
     reply, train = SimulatedBackend.reply, SimulatedTrainer.train

@@ -84,10 +84,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("stage", "after", "n_done"),
     [
-        ("draw", 0, 0),
         ("untuned: choices", 100, 1),
         ("train instilled", 0, 4),
-        ("instilled: native choices", 131, 7),
         ("train fold1", 1, 9),
         ("fold2: reports", 24, 13),
         ("all: native choices", 132, 17),

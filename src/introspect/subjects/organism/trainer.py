@@ -25,7 +25,8 @@ class OrganismTrainer:
 
     Of the spec it uses epochs, batch size, learning rate, schedule, seed and max_steps; `method` is always full, as an
     organism is smaller than an adapter. ``extra={"row_rate": x}`` lets context rows learn x times as fast as the
-    network (default 1; 0 leaves them alone); ``extra={"from_block": k}`` leaves everything below block k as it is. The same base, data and spec give the same organism on the same machine.
+    network (default 1; 0 leaves them alone); ``extra={"from_block": k}`` leaves everything below block k as it is.
+    The same base, data and spec give the same organism on the same machine.
     """
 
     def check(self, base: ModelRef, data: TrainingSet) -> Sequence[str]:
