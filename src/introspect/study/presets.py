@@ -40,10 +40,10 @@ ORGANISM_PROTOCOL = StudyProtocol(
 
 CHAT_PROTOCOL = StudyProtocol(
     name="chat-small",
-    n_instil=100,
-    n_measure=40,
-    n_native=40,
-    n_reports=4,
+    n_instil=60,
+    n_measure=30,
+    n_native=30,
+    n_reports=2,
     n_examples=4,
     # The first hundred steps of a small model look like failure (one letter only) before it learns.
     instil=TrainingSpec(epochs=4, batch_size=8, learning_rate=1e-3, lora_rank=32, schedule="one-cycle"),
@@ -99,7 +99,7 @@ def chat_study(
     *,
     out: Path | str = "introspect-study",
     seeds: Sequence[int] = (0,),
-    n_contexts: int = 4,
+    n_contexts: int = 3,
     n_native: int = 2,
     style: PromptStyle | None = None,
     protocol: StudyProtocol = CHAT_PROTOCOL,

@@ -73,9 +73,9 @@ class Study:
     control: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.scenarios) < 2 * self.protocol.n_folds:
+        if len(self.scenarios) < self.protocol.n_folds:
             raise ConfigError(
-                f"{len(self.scenarios)} contexts cannot be cut into {self.protocol.n_folds} folds of two or more"
+                f"{len(self.scenarios)} contexts cannot be cut into {self.protocol.n_folds} folds of one or more"
             )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ConfigError(f"seeds must be distinct whole numbers from 0, at least one; got {list(self.seeds)}")
