@@ -10,7 +10,8 @@ quickstart: $(VENV)/.quickstart
 	$(BIN)/introspect quickstart
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest tests src --doctest-modules -m "not slow"
+	$(BIN)/python -m pytest src --doctest-modules
+	$(BIN)/python -m pytest tests -m "not slow" --durations=15
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest tests -m slow

@@ -10,8 +10,9 @@ from small_studies import SMALL, small_study
 
 from introspect.backend import TrainingSpec
 from introspect.decision import Attribute, ChatStyle, DecisionScenario, OrganismStyle, catalogue, organism_scenarios
+from introspect.errors import ConfigError
 from introspect.store import Store
-from introspect.study import Study, chat_study
+from introspect.study import CHAT_PROTOCOL, chat_study
 from introspect.subjects import SimulatedAgent
 from introspect.subjects.simulated import SimulatedBackend, SimulatedTrainer
 
@@ -109,7 +110,12 @@ def test_the_sum_in_words_is_the_sum_of_the_table(tmp_path: Path) -> None:
     assert plan.total("calls") == 3 * sum(stage.calls for stage in plan.stages)
 
 
-def test_the_chat_preset_can_be_planned_without_its_model(tmp_path: Path) -> None:
-    plan = chat_study(SimulatedAgent().ref, out=tmp_path).plan()
-    assert plan.total("steps") == 2 * 100 + 2 * 3 * 2 + 3 * 4
-    assert isinstance(chat_study(SimulatedAgent().ref), Study)
+def test_the_presets_can_be_planned_without_asking_their_models(tmp_path: Path) -> None:
+    p, study = CHAT_PROTOCOL, chat_study(SimulatedAgent().ref, out=tmp_path)
+    n = len(study.scenarios)
+    halves = p.report.steps(n // 2 * p.n_examples) + p.report.steps((n - n // 2) * p.n_examples)
+    wanted = p.instil.steps(n * p.n_instil) + halves + p.report.steps(n * p.n_examples)
+    assert study.plan().total("steps") == wanted
+    assert {s.id for s in study.scenarios}.isdisjoint(s.id for s in study.native)
+    with pytest.raises(ConfigError, match="40 contexts"):
+        chat_study(SimulatedAgent().ref, n_contexts=39, n_native=2)

@@ -156,6 +156,24 @@ def test_rows_can_be_left_alone(tiny_ref: ModelRef, train) -> None:
     assert all(np.array_equal(after[key], row) for key, row in before.items())
 
 
+def test_lower_blocks_can_be_left_alone(tiny_ref: ModelRef, train) -> None:
+    spec = STILL.model_copy(update={"extra": {"row_rate": 0.0, "from_block": 1}})
+    before = load_organism(tiny_ref).network.state_dict()
+    after = load_organism(train(tiny_ref, REPORTS, spec)).network.state_dict()
+    moved = {name for name, values in before.items() if not np.array_equal(after[name].numpy(), values.numpy())}
+    assert {name.split(".")[0] for name in moved} == {"blocks", "norm", "say", "say_number"}
+    assert not any(name.startswith("blocks.0.") for name in moved)
+    # What was held still for one training may move in the next.
+    again = load_organism(train(train(tiny_ref, REPORTS, spec), CHOICES)).network.state_dict()
+    assert any(not np.array_equal(again[n].numpy(), v.numpy()) for n, v in after.items() if n.startswith("blocks.0."))
+
+
+@pytest.mark.parametrize("block", [-1, 2, 0.5, True, "top"])
+def test_blocks_that_an_organism_does_not_have_are_refused(tiny_ref: ModelRef, train, block) -> None:
+    with pytest.raises(TrainingError, match="from_block"):
+        train(tiny_ref, spec=SPEC.model_copy(update={"extra": {"from_block": block}}))
+
+
 def test_where_rows_are_split_choices_leave_every_report_row_as_it_was(torn_ref: ModelRef, train) -> None:
     """The negative control's construction: what choices teach about a context, reports do not read."""
     instilled = train(torn_ref, spec=SPEC)
