@@ -40,14 +40,14 @@ ORGANISM_PROTOCOL = StudyProtocol(
 
 CHAT_PROTOCOL = StudyProtocol(
     name="chat-small",
-    n_instil=60,
+    n_instil=160,
     n_measure=30,
     n_native=30,
     n_reports=2,
     n_examples=4,
-    # The first hundred steps of a small model look like failure (one letter only) before it learns.
-    instil=TrainingSpec(epochs=4, batch_size=8, learning_rate=1e-3, lora_rank=32, schedule="one-cycle"),
-    report=TrainingSpec(epochs=3, batch_size=4, learning_rate=2e-4, lora_rank=32, schedule="one-cycle"),
+    # Fresh choices once, not few choices often: a small model would learn those by heart.
+    instil=TrainingSpec(epochs=1, batch_size=8, learning_rate=1e-3, lora_rank=16, schedule="one-cycle"),
+    report=TrainingSpec(epochs=3, batch_size=4, learning_rate=3e-4, lora_rank=16, schedule="one-cycle"),
 )
 """Few contexts and many choices each, for a small chat model on a CPU."""
 
