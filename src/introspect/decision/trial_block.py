@@ -187,7 +187,7 @@ class TrialBlock:
 
     @cached_property
     def _ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]] | None:
-        """Low ends and widths (of logarithms on a log scale) and which are logs, each [n_scenarios,
+        """Low ends, widths (on a log scale the logarithm of high / low) and which are logs, each [n_scenarios,
         n_attributes].
 
         None where an attribute is categorical, so that columns are not attributes.
@@ -197,8 +197,10 @@ class TrialBlock:
             return None
         log = np.array([[a.scale == "log" for a in row] for row in axes])
         ends = np.array([[(a.low, a.high) for a in row] for row in axes])
-        ends[log] = np.log(ends[log])
-        return ends[..., 0], ends[..., 1] - ends[..., 0], log
+        low, high = ends[..., 0], ends[..., 1]
+        width = high - low
+        width[log] = np.log(high[log] / low[log])
+        return low, width, log
 
     def encoded(self, where: slice = slice(None)) -> NDArray[np.float64]:
         """Predictors of every option, each in [0, 1]; see `DecisionScenario.encode`.
@@ -219,9 +221,13 @@ class TrialBlock:
                 out[group] = self.scenarios[k].encode(values[group])
             return out
         low, width, log = self._ranges
+        floor = low[index][:, None]
+        out = values - floor
         if log.any():
-            values = np.log(values, out=values.copy(), where=np.broadcast_to(log[index][:, None], values.shape))
-        out = values - low[index][:, None]
+            # The logarithm of the ratio, not a difference of logarithms, which would cancel on a narrow range.
+            where_log = np.broadcast_to(log[index][:, None], values.shape)
+            np.divide(values, floor, out=out, where=where_log)
+            np.log(out, out=out, where=where_log)
         out /= width[index][:, None]
         return out
 

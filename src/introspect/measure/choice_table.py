@@ -17,7 +17,7 @@ from introspect.decision.scenario import DecisionScenario
 from introspect.decision.trial import Trial
 from introspect.decision.trial_set import TrialSet
 from introspect.errors import MeasureError
-from introspect.measure.tabular import number, read_csv, read_jsonl, require, write_csv, write_jsonl
+from introspect.measure.tabular import frame_of, number, read_csv, read_jsonl, require, write_csv, write_jsonl
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,9 +207,7 @@ class ChoiceTable:
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per trial, with the columns of the CSV."""
-        import pandas as pd
-
-        return pd.DataFrame(self._flat_rows(), columns=list(_COLUMNS))
+        return frame_of(self._flat_rows(), _COLUMNS)
 
     @classmethod
     def from_pandas(cls, frame: pd.DataFrame, scenarios: Iterable[DecisionScenario]) -> ChoiceTable:

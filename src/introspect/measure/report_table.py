@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from introspect.decision.trial import Trial
 from introspect.errors import MeasureError
-from introspect.measure.tabular import number, read_csv, read_jsonl, require, write_csv, write_jsonl
+from introspect.measure.tabular import frame_of, number, read_csv, read_jsonl, require, write_csv, write_jsonl
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -278,9 +278,7 @@ class ReportTable:
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per reported weight, with the columns of the CSV."""
-        import pandas as pd
-
-        return pd.DataFrame(self._flat_rows(), columns=list(_COLUMNS))
+        return frame_of(self._flat_rows(), _COLUMNS)
 
     @classmethod
     def from_pandas(cls, frame: pd.DataFrame) -> ReportTable:

@@ -8,11 +8,14 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from introspect.errors import MeasureError
 
-__all__ = ["number", "read_csv", "read_jsonl", "require", "write_csv", "write_jsonl"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["frame_of", "number", "read_csv", "read_jsonl", "require", "write_csv", "write_jsonl"]
 
 # Texts are kept even where a model sent half a surrogate pair, which plain UTF-8 cannot hold.
 _ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogatepass"}
@@ -70,6 +73,18 @@ def read_jsonl(path: Path | str, kind: str) -> tuple[dict[str, Any], list[dict[s
         found = rows[0].get("kind") if rows else None
         raise MeasureError(f"{path} does not hold a {kind} file (its first line says {found!r})")
     return rows[0], rows[1:]
+
+
+def frame_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """A data frame of rows. Columns with text hold objects: a raw reply may contain half a surrogate pair, which
+    Arrow's strings refuse.
+    """
+    import pandas as pd
+
+    def column(values: list[Any]) -> Any:
+        return pd.Series(values, dtype=object if any(isinstance(v, str) for v in values) else None)
+
+    return pd.DataFrame({name: column([row[name] for row in rows]) for name in columns}, columns=list(columns))
 
 
 def require(row: Mapping[str, Any], names: Iterable[str], what: str) -> None:
