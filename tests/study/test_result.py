@@ -130,7 +130,7 @@ def test_below_ten_contexts_there_is_an_r_but_no_interval(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"scenarios": organism_scenarios(3)}, "3 contexts"),
+        ({"scenarios": organism_scenarios(1)}, "1 contexts"),
         ({"seeds": ()}, "seeds"),
         ({"seeds": (1, 1)}, "seeds"),
         ({"seeds": (-1,)}, "seeds"),
