@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from small_studies import SMALL, small_study
 
-from introspect.decision import organism_scenarios
+from introspect.backend import ModelRef
+from introspect.decision import ChatStyle, catalogue, organism_scenarios
+from introspect.errors import ConfigError
 from introspect.measure import two_level, two_level_rise
 from introspect.study import Study, StudyResult
 from introspect.study.result import combined_p
@@ -127,6 +129,12 @@ def test_below_ten_contexts_there_is_an_r_but_no_interval(tmp_path: Path) -> Non
     assert strict(result.to_dict())["rises"]["held-out"]["ci_low"] is None
 
 
+def test_as_few_contexts_as_folds_make_a_study(tmp_path: Path) -> None:
+    result = small_study(tmp_path, scenarios=organism_scenarios(2), native=organism_scenarios(1, prefix="n")).run()
+    assert [row["n_scenarios"] for row in result.arms][:5] == [2, 2, 2, 1, 1]
+    assert strict(result.to_dict())["rises"]["held-out"]["rise"] is not None
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -140,16 +148,11 @@ def test_below_ten_contexts_there_is_an_r_but_no_interval(tmp_path: Path) -> Non
 def test_settings_that_make_no_study_are_refused_before_anything_is_made(
     tmp_path: Path, changes: dict, said: str
 ) -> None:
-    from introspect.errors import ConfigError
-
     with pytest.raises(ConfigError, match=said):
         small_study(tmp_path / "new", **changes)
     assert not (tmp_path / "new").exists()
 
 
 def test_chat_style_is_the_default(tmp_path: Path) -> None:
-    from introspect.backend import ModelRef
-    from introspect.decision import ChatStyle, catalogue
-
     study = Study(ModelRef(provider="simulated", model="x"), catalogue()[:4], out=tmp_path)
     assert study._style.id == ChatStyle().id
