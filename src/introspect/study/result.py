@@ -76,7 +76,10 @@ class StudyResult:
         for row in self.arms:
             for field, why in cast("dict[str, str]", row["reasons"]).items():
                 shared.setdefault((field, why), []).append(str(row["name"]))
-        return [f"{field}, {'; '.join(names)}: {why}." for (field, why), names in shared.items()]
+        return [
+            f"{field}, {'; '.join(names) if len(names) < len(self.arms) else 'every arm'}: {why}."
+            for (field, why), names in shared.items()
+        ]
 
     def _row(self, arms: Sequence[Arm]) -> dict[str, JsonValue]:
         rows: list[dict[str, Any]] = [arm.to_dict() for arm in arms]
@@ -154,7 +157,8 @@ class StudyResult:
             text = f"Report training moved r on {name} contexts by {_show(rise.estimate, '+.2f')}"
             if math.isfinite(interval.low):
                 text += f" (95 % interval over {over} {interval.low:+.2f} to {interval.high:+.2f})"
-            lines.append(text + ".")
+            known = math.isfinite(rise.estimate)
+            lines.append(text + "." if known else f"Whether report training moved r on {name} contexts cannot be told.")
         lines += [
             f"Weights measured before and after report training correlate at "
             f"{_show(_mean([s.drift[name] for s in self.seeds]), '.2f')} on {name} contexts."
