@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from introspect.decision.trial_set import TrialSet
 from introspect.errors import MeasureError
 from introspect.measure.choice_table import ChoiceTable
-from introspect.measure.diagnostics import SIDE_BIAS_LOGITS, SIDE_BIAS_Z, TRIALS_PER_WEIGHT, score_statistic
+from introspect.measure.diagnostics import flags_of
 from introspect.measure.learned_weights import LearnedWeights
 from introspect.measure.newton import MapFit, fit_map
 from introspect.measure.stacks import Stack, stack_choices
@@ -86,7 +86,7 @@ class ChoiceModel:
         place = {scenario.id: number for number, scenario in enumerate(trials.scenarios)}
         found = []
         for stack, fit in zip(stacks, fits, strict=True):
-            flags = _flags(stack, fit)
+            flags = flags_of(stack, fit)
             found += [(place[name], stack, fit, c, flags[c]) for c, name in enumerate(stack.scenario_ids)]
         found.sort(key=lambda entry: entry[0])
         return LearnedWeights(
@@ -103,62 +103,3 @@ class ChoiceModel:
             intercept_sd=self.intercept_sd,
             model=model,
         )
-
-
-def _flags(stack: Stack, fit: MapFit) -> list[tuple[str, ...]]:
-    from scipy.special import chdtri
-
-    shares = _shares(stack)
-    sides = np.concatenate([shares, 1.0 - shares.sum(axis=1, keepdims=True)], axis=1)
-    one_sided = (stack.n_trials > 0) & (sides.max(axis=1) >= 1.0)
-    shown = np.abs(stack.design[..., : stack.n_weights]) * stack.case[..., None, None]
-    statistic = score_statistic(stack.design, stack.outcome, stack.case, shares, stack.n_weights)
-    sd = np.sqrt(np.diagonal(fit.cov, axis1=1, axis2=2))[:, stack.n_weights :]
-    lean = np.abs(fit.coef[:, stack.n_weights :])
-    masks = {
-        "no_choices": stack.n_trials == 0,
-        "one_sided": one_sided,
-        "no_variation": (stack.n_trials > 0) & (shown.max(axis=(1, 2)) == 0).any(axis=1),
-        "few_trials": stack.n_trials < TRIALS_PER_WEIGHT * stack.n_weights,
-        "undetected": statistic < float(chdtri(stack.n_weights, 0.05)),
-        "side_bias": ((lean > SIDE_BIAS_LOGITS) & (lean > SIDE_BIAS_Z * sd)).any(axis=1),
-        "separated": (stack.n_trials > 0) & ~one_sided & _separated(stack, fit),
-        "not_converged": ~fit.converged,
-    }
-    return [tuple(code for code, mask in masks.items() if mask[c]) for c in range(len(stack.scenario_ids))]
-
-
-def _shares(stack: Stack) -> Floats:
-    """Share of the usable choices that fell on each option but the last, [C, J - 1]."""
-    chosen = np.einsum("cn,cnk->ck", stack.case, stack.outcome)
-    shares: Floats = chosen / np.maximum(stack.n_trials, 1)[:, None]
-    return shares
-
-
-def _separated(stack: Stack, fit: MapFit) -> NDArray[np.bool_]:
-    """Whether some weights explain every choice: the mode's own, or those that a loose prior finds."""
-    explained = _explains(stack, fit.coef)
-    rest = np.flatnonzero(~explained)
-    if rest.size:
-        loose = np.full(stack.design.shape[3], 1e3)
-        refit = fit_map(
-            stack.design[rest],
-            stack.outcome[rest],
-            loose,
-            stack.case[rest],
-            tolerance=1e-6,
-            max_iterations=60,
-        )
-        explained[rest] = _explains(stack, refit.coef, rest)
-    return explained
-
-
-def _explains(stack: Stack, coef: Floats, rows: NDArray[np.intp] | slice = slice(None)) -> NDArray[np.bool_]:
-    utility = np.einsum("cnkq,cq->cnk", stack.design[rows], coef, optimize=True)
-    utility = np.concatenate([utility, np.zeros((*utility.shape[:2], 1))], axis=2)
-    outcome = stack.outcome[rows]
-    chosen = np.concatenate([outcome, 1.0 - outcome.sum(axis=2, keepdims=True)], axis=2) > 0.5
-    own = np.where(chosen, utility, -np.inf).max(axis=2)
-    rival = np.where(chosen, -np.inf, utility).max(axis=2)
-    result: NDArray[np.bool_] = ((own > rival) | (stack.case[rows] == 0)).all(axis=1)
-    return result
