@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from introspect.errors import ConfigError, MissingExtraError
+from introspect.study.arms import Arm
 from introspect.study.result import StudyResult
 
 if TYPE_CHECKING:
@@ -99,6 +101,9 @@ def _panel(axis: Any, result: StudyResult, row: dict[str, Any]) -> None:
             ha="right", va="bottom", fontsize=7, color="0.35",
             bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
+    if not x.size:
+        axis.text(0.5, 0.5, _why_empty(arms), transform=axis.transAxes, ha="center", va="center", fontsize=8,
+                  color="0.25", bbox={"facecolor": "white", "edgecolor": "none", "pad": 3})  # fmt: skip
     axis.set_xlim(-108, 108)
     axis.set_ylim(-108, 108)
     axis.set_xticks([-100, 0, 100])
@@ -106,6 +111,14 @@ def _panel(axis: Any, result: StudyResult, row: dict[str, Any]) -> None:
     axis.set_aspect("equal")
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
+
+
+def _why_empty(arms: list[Arm]) -> str:
+    """An empty panel must not look like a figure that failed."""
+    counts: Counter[str] = Counter()
+    for arm in arms:
+        counts.update({reason: len(ids) for reason, ids in arm.accuracy.dropped.items()})
+    return "\n".join(["no context could be scored", *(f"{n} × {reason}" for reason, n in counts.most_common(4))])
 
 
 def _caption(row: dict[str, Any]) -> str:
