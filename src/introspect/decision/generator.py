@@ -1,17 +1,29 @@
-"""Trials drawn at random from the grids of their scenarios."""
+"""Trials drawn from the grids of their scenarios, at random or by a design."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from introspect._random import RNG, root_seed, stream
 from introspect.decision._model import Record
+from introspect.decision.designs.audit import audit_sources, is_audit
+from introspect.decision.designs.candidates import (
+    Indices,
+    draw_candidates,
+    grids_of,
+    has_dominant_option,
+    n_distinct,
+    repeats_an_option,
+    set_codes,
+    values_at,
+)
+from introspect.decision.designs.d_optimal import DOptimal
+from introspect.decision.designs.pool import PoolSource
 from introspect.decision.labels import LabelRule, label
 from introspect.decision.preference import Preference
 from introspect.decision.scenario import DecisionScenario
@@ -19,21 +31,20 @@ from introspect.decision.trial_block import TrialBlock
 from introspect.decision.trial_set import TrialSet
 from introspect.errors import ScenarioError
 
-if TYPE_CHECKING:
-    from introspect.decision.grid import Grid
+__all__ = ["Design", "TrialGenerator"]
 
-__all__ = ["TrialGenerator"]
+Design = Literal["random", "d-optimal"]
 
-_Indices = NDArray[np.int64]
+MAX_CLOSE_SHARE = 1 / 3
+MAX_AUDIT_SHARE = 1 / 2
 
 
 class TrialGenerator(Record):
-    """Draws trials whose values are independent and uniform over each attribute's grid (in ratios on a log
-    scale).
+    """Draws trials on the grids of scenarios, before anything is asked.
 
-    No trial shows an option twice, and no two trials of a scenario show the same set of options. The trials
-    of a scenario depend on the seed and on that scenario alone, and the first n of N trials are the n-trial
-    draw.
+    No trial shows an option twice, and no two trials of a scenario show the same set of options (but for the
+    repeats of an audit). The trials of a scenario depend on the seed and on that scenario alone, and the first n
+    of N trials are the n-trial draw.
 
     Args:
         n_options: Options per trial.
@@ -42,9 +53,23 @@ class TrialGenerator(Record):
         max_dominated: Largest share of trials in which one option is at least as good on every weighted
             predictor, kept by every prefix; needs preferences. None: no limit.
         shuffle_attributes: List the attributes in a random order, drawn per trial and recorded.
+        design: "random": values are independent and uniform over each attribute's grid (in ratios on a log
+            scale), as in arXiv 2505.17120; for what preferences are instilled from. "d-optimal": of the same
+            candidates, greedily those that tell most about the weights and least about a liking for a side,
+            before any answer is known; for measuring, where it saves a third of the trials or more.
+        n_candidates: Candidates that a d-optimal trial is chosen from.
+        interior_share: Least share of d-optimal trials that show middle values, without which nobody could tell
+            whether utility is linear over the range. Kept by every prefix.
+        close_share: Share of d-optimal trials that are close calls under the preferences given, at most a third:
+            close calls alone leave the weights' common direction unmeasured. No prefix exceeds it. 0 seeks none
+            and forbids none.
+        audit_share: Share of trials that repeat an earlier one of their scenario with the options in the
+            other order, which shows how far order decides. A repeat's `flipped` is the opposite of the
+            original's, its attributes are listed in the same order, and it counts among the n trials. Trials
+            that one option dominates are repeated last; `max_dominated` counts originals.
 
     Raises:
-        ScenarioError: A setting is out of range.
+        ScenarioError: A setting is out of range, or belongs to another design.
 
     Example:
         >>> from introspect.decision.attribute import Attribute
@@ -55,6 +80,10 @@ class TrialGenerator(Record):
         (50, 25)
         >>> TrialGenerator().trials([k], n=10, rng=0) == trials.take(slice(10))
         True
+        >>> apart = TrialGenerator(design="d-optimal").trials([k], n=50, rng=0)
+        >>> sizes = [np.linalg.slogdet(x.T @ x)[1] for x in (t.differences(t.blocks[0]) for t in (trials, apart))]
+        >>> bool(sizes[1] > sizes[0])
+        True
     """
 
     _kind: ClassVar[str] = "trial generator"
@@ -63,6 +92,31 @@ class TrialGenerator(Record):
     counterbalance: bool = True
     max_dominated: float | None = Field(default=None, ge=0, le=1)
     shuffle_attributes: bool = False
+    design: Design = "random"
+    n_candidates: int = Field(default=600, ge=24)
+    interior_share: float = Field(default=0.2, ge=0, le=1)
+    close_share: float = Field(default=0.0, ge=0)
+    audit_share: float = Field(default=0.0, ge=0, le=MAX_AUDIT_SHARE)
+
+    @field_validator("design", mode="before")
+    @classmethod
+    def _is_static(cls, value: object) -> object:
+        if value == "bald":
+            raise ValueError(
+                "'bald' chooses by the answers so far, so trials cannot be drawn ahead; use measure.AdaptiveProbe"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _close_calls_are_few(self) -> Self:
+        if self.close_share > MAX_CLOSE_SHARE + 1e-9:
+            raise ValueError(
+                f"close_share must be at most 1/3, got {self.close_share:g}: close calls lie across the expected "
+                "weights, and too many of them leave the weights along that direction unmeasured"
+            )
+        if self.close_share and self.design == "random":
+            raise ValueError("close_share belongs to design 'd-optimal', design is 'random'")
+        return self
 
     def trials(
         self,
@@ -77,8 +131,8 @@ class TrialGenerator(Record):
             scenarios: Distinct ids.
             n: Trials per scenario.
             rng: Seed or generator.
-            preferences: By scenario id; only their signs are used, to know which options dominate. Needed
-                where `max_dominated` is set, unused where it is not.
+            preferences: By scenario id, known or expected. `max_dominated` needs their signs, to know which
+                options dominate, and `close_share` their weights; unused otherwise.
 
         Raises:
             ScenarioError: A scenario's grid cannot give n distinct trials (within the limit on dominated
@@ -89,6 +143,8 @@ class TrialGenerator(Record):
             raise ScenarioError(f"n must be a whole number of trials per scenario, 1 or more, got {n!r}")
         if self.max_dominated is not None and preferences is None:
             raise ScenarioError("max_dominated needs preferences, since without their signs nothing dominates")
+        if self.close_share and preferences is None:
+            raise ScenarioError("close_share needs (expected) preferences, since without weights no call is close")
         if len({s.id for s in todo}) < len(todo):
             raise ScenarioError("scenarios must have distinct ids, or their trials would be the same")
         root = root_seed(rng)
@@ -117,28 +173,70 @@ class TrialGenerator(Record):
         root: int,
         preferences: Mapping[str, Preference] | None,
     ) -> TrialBlock:
-        total, width = n * len(scenarios), scenarios[0].n_attributes
-        values = np.empty((total, self.n_options, width))
-        flipped = np.zeros(total, dtype=np.bool_)
-        order = np.empty((total, width), dtype=np.int16)
+        width, count = scenarios[0].n_attributes, len(scenarios)
+        repeats = is_audit(n, self.audit_share)
+        flipped = np.tile(repeats, (count, 1))
+        if self.counterbalance:
+            for k, scenario in enumerate(scenarios):
+                flipped[k] = _balanced(n, stream(root, "sides", scenario.id))
+        weights = [self._weights(scenario, preferences) for scenario in scenarios]
+        values = np.empty((count, n, self.n_options, width))
+        values[:, ~repeats] = self._originals(scenarios, flipped[:, ~repeats], root, weights)
+        order = np.empty((count, n, width), dtype=np.int16)
         order[:] = np.arange(width)
         for k, scenario in enumerate(scenarios):
-            rows = slice(k * n, (k + 1) * n)
-            signs = None
-            if self.max_dominated is not None and preferences is not None:
-                if scenario.id not in preferences:
-                    raise ScenarioError(f"scenario {scenario.id!r} has no preference, which max_dominated needs")
-                signs = np.sign(preferences[scenario.id].vector(scenario))
-            drawn = self._distinct(scenario, n, stream(root, "design", scenario.id), signs)
-            if self.counterbalance:
-                flips = _balanced(n, stream(root, "sides", scenario.id))
-                drawn[flips] = drawn[flips, ::-1]
-                flipped[rows] = flips
-            values[rows] = drawn
             if self.shuffle_attributes:
-                order[rows] = stream(root, "order", scenario.id).random((n, width)).argsort(axis=1)
-        index = np.repeat(np.arange(len(scenarios), dtype=np.int32), n)
-        return TrialBlock(tuple(scenarios), index, values, np.full(total, -1, dtype=np.int8), flipped, order)
+                order[k] = stream(root, "order", scenario.id).random((n, width)).argsort(axis=1)
+            if repeats.any():
+                easy = self._dominated(scenario, values[k], weights[k])
+                audit = stream(root, "audit", scenario.id)
+                source = audit_sources(repeats, flipped[k], easy, self.counterbalance, audit)
+                values[k], order[k] = values[k, source], order[k, source]
+            values[k, flipped[k]] = values[k, flipped[k], ::-1]
+        index = np.repeat(np.arange(count, dtype=np.int32), n)
+        shown = values.reshape(count * n, self.n_options, width)
+        none = np.full(count * n, -1, dtype=np.int8)
+        return TrialBlock(tuple(scenarios), index, shown, none, flipped.ravel(), order.reshape(-1, width))
+
+    def _weights(
+        self, scenario: DecisionScenario, preferences: Mapping[str, Preference] | None
+    ) -> NDArray[np.float64] | None:
+        if preferences is None or (self.max_dominated is None and not self.close_share):
+            return None
+        if scenario.id not in preferences:
+            needs = "close_share" if self.max_dominated is None else "max_dominated"
+            raise ScenarioError(f"scenario {scenario.id!r} has no preference, which {needs} needs")
+        return preferences[scenario.id].vector(scenario)
+
+    def _originals(
+        self,
+        scenarios: Sequence[DecisionScenario],
+        flipped: NDArray[np.bool_],
+        root: int,
+        weights: Sequence[NDArray[np.float64] | None],
+    ) -> NDArray[np.float64]:
+        """Trials in the order drawn, none of them a repeat, [C, n, n_options, n_attributes]."""
+        n = flipped.shape[1]
+        for scenario in scenarios:
+            possible = n_distinct(grids_of(scenario), self.n_options)
+            if possible < n:
+                raise ScenarioError(
+                    f"scenario {scenario.id!r}: its {n_distinct(grids_of(scenario), 1)} possible options give only "
+                    f"{possible} distinct trials, {n} were asked for; use smaller steps"
+                )
+        streams = [stream(root, "design", scenario.id) for scenario in scenarios]
+        if self.design == "random":
+            rows = [
+                self._distinct(scenario, n, rng, None if own is None else np.sign(own))
+                for scenario, rng, own in zip(scenarios, streams, weights, strict=True)
+            ]
+            return np.stack(rows)
+        sources = [
+            PoolSource(scenario, self.n_options, self.n_candidates, rng, own)
+            for scenario, rng, own in zip(scenarios, streams, weights, strict=True)
+        ]
+        design = DOptimal(self.n_candidates, self.interior_share, self.close_share or None, self.max_dominated)
+        return design.draw(sources, flipped)
 
     def _distinct(
         self,
@@ -148,24 +246,18 @@ class TrialGenerator(Record):
         signs: NDArray[np.float64] | None,
     ) -> NDArray[np.float64]:
         """The first n acceptable trials of one endless stream of candidates, [n, n_options, n_attributes]."""
-        grids = [a.grid for a in scenario.attributes]
-        options = math.prod(grid.n for grid in grids)
-        if math.comb(options, self.n_options) < n:
-            raise ScenarioError(
-                f"scenario {scenario.id!r}: its {options} possible options give only "
-                f"{math.comb(options, self.n_options)} distinct trials, {n} were asked for; use smaller steps"
-            )
-        first = self._candidates(scenario, grids, n + 4, rng)
-        kept = first[~_repeats_an_option(first)][:n]
-        if signs is None and len(kept) == n and _surely_distinct(kept):
-            return _values(grids, kept)
+        grids = grids_of(scenario)
+        first = draw_candidates(scenario, grids, n + 4, self.n_options, rng)
+        kept = first[~repeats_an_option(first)][:n]
+        if signs is None and len(kept) == n and len(np.unique(set_codes(kept))) == n:
+            return values_at(grids, kept)
         # Small grids, and limits on dominated trials: one candidate at a time.
         seen: set[frozenset[bytes]] = set()
-        accepted: list[_Indices] = []
+        accepted: list[Indices] = []
         dominated, tried, limit, batch = 0, 0, 10_000 + 1000 * n, first
         while True:
-            tied = _repeats_an_option(batch)
-            easy = self._dominated(scenario, _values(grids, batch), signs)
+            tied = repeats_an_option(batch)
+            easy = self._dominated(scenario, values_at(grids, batch), signs)
             for row, skip, is_easy in zip(batch, tied.tolist(), easy.tolist(), strict=True):
                 if skip or (is_easy and dominated + 1 > (self.max_dominated or 0) * (len(accepted) + 1)):
                     continue
@@ -175,7 +267,7 @@ class TrialGenerator(Record):
                     accepted.append(row)
                     dominated += is_easy
                     if len(accepted) == n:
-                        return _values(grids, np.array(accepted))
+                        return values_at(grids, np.array(accepted))
             tried += len(batch)
             if tried >= limit:
                 capped = "" if signs is None else f" with at most {self.max_dominated:g} of them dominated"
@@ -183,69 +275,17 @@ class TrialGenerator(Record):
                     f"scenario {scenario.id!r}: found only {len(accepted)} of {n} distinct trials{capped} "
                     f"among {tried} draws; use smaller steps, fewer trials or a higher max_dominated"
                 )
-            batch = self._candidates(scenario, grids, min(max(64, n), 4096), rng)
-
-    def _candidates(self, scenario: DecisionScenario, grids: list[Grid], m: int, rng: np.random.Generator) -> _Indices:
-        """Grid positions of m candidate trials, [m, n_options, n_attributes].
-
-        `Generator.random` spends one word of the stream on each number, so candidate i is the same in every
-        batch size.
-        """
-        draws = rng.random((m, self.n_options, len(grids)))
-        sizes = np.array([grid.n for grid in grids])
-        index: _Indices = np.minimum((draws * sizes).astype(np.int64), sizes - 1)
-        for k, attribute in enumerate(scenario.attributes):
-            if attribute.scale == "log":
-                ratio = math.log(attribute.high / attribute.low)
-                index[..., k] = grids[k].nearest(attribute.low * np.exp(draws[..., k] * ratio))
-        return index
+            batch = draw_candidates(scenario, grids, min(max(64, n), 4096), self.n_options, rng)
 
     def _dominated(
-        self, scenario: DecisionScenario, values: NDArray[np.float64], signs: NDArray[np.float64] | None
+        self, scenario: DecisionScenario, values: NDArray[np.float64], weights: NDArray[np.float64] | None
     ) -> NDArray[np.bool_]:
-        if signs is None:
+        if weights is None or self.max_dominated is None:
             return np.zeros(len(values), dtype=np.bool_)
-        return has_dominant_option(scenario.encode(values) * signs)
-
-
-def has_dominant_option(goodness: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which trials have an option that is at least as good as every other on everything.
-
-    Args:
-        goodness: [n, n_options, n_predictors], more is better.
-    """
-    best = goodness.max(axis=1, keepdims=True)
-    return np.asarray((goodness == best).all(axis=2).any(axis=1))
+        return has_dominant_option(scenario.encode(values) * np.sign(weights))
 
 
 def _balanced(n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Every two neighbours hold one of each, so the balance holds for every prefix."""
     coins = rng.random((n + 1) // 2) < 0.5
     return np.stack([coins, ~coins], axis=1).ravel()[:n]
-
-
-def _values(grids: list[Grid], index: _Indices) -> NDArray[np.float64]:
-    out = np.empty(index.shape)
-    for k, grid in enumerate(grids):
-        out[..., k] = grid.at(index[..., k])
-    return out
-
-
-def _repeats_an_option(index: _Indices) -> NDArray[np.bool_]:
-    tied = np.zeros(len(index), dtype=np.bool_)
-    for i in range(index.shape[1]):
-        for j in range(i):
-            tied |= (index[:, i] == index[:, j]).all(axis=1)
-    return tied
-
-
-def _surely_distinct(index: _Indices) -> bool:
-    """No two trials with the same set of options; may be False of distinct ones, never True of equal ones."""
-    # Equal sets have equal sums of mixed option codes (mod 2^64), whatever the order of the options.
-    multipliers = np.random.SeedSequence(5).generate_state(index.shape[2], np.uint64) | np.uint64(1)
-    codes = (index.astype(np.uint64) * multipliers).sum(axis=2)
-    codes ^= codes >> np.uint64(29)
-    codes *= np.uint64(0xBF58476D1CE4E5B9)
-    codes ^= codes >> np.uint64(32)
-    sums = np.sort(codes.sum(axis=1))
-    return bool((sums[1:] != sums[:-1]).all())

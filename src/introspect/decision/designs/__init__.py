@@ -1,0 +1,1 @@
+"""Which trials to show: candidates, designs that choose among them, and repeats for an audit."""
