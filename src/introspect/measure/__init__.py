@@ -14,6 +14,7 @@ from introspect.measure.learned_weights import LearnedWeights
 from introspect.measure.moments import Moments
 from introspect.measure.newton import MapFit, fit_map
 from introspect.measure.pairing import Pairing, WeightsLike, pair
+from introspect.measure.pooled_z import PooledZ, pooled_z
 from introspect.measure.report_probe import SelfReportProbe
 from introspect.measure.report_table import ReportTable
 from introspect.measure.resampling import Interval
@@ -31,6 +32,7 @@ __all__ = [
     "MapFit",
     "Moments",
     "Pairing",
+    "PooledZ",
     "ReportTable",
     "Rise",
     "SelfReportProbe",
@@ -38,6 +40,7 @@ __all__ = [
     "WeightsLike",
     "fit_map",
     "pair",
+    "pooled_z",
     "rise_between",
     "two_level",
     "two_level_rise",
