@@ -47,9 +47,11 @@ from introspect.measure import AccuracyMetric as AccuracyMetric
 from introspect.measure import ChoiceModel as ChoiceModel
 from introspect.measure import ChoiceProbe as ChoiceProbe
 from introspect.measure import ChoiceTable as ChoiceTable
+from introspect.measure import Diagnosis as Diagnosis
 from introspect.measure import LearnedWeights as LearnedWeights
 from introspect.measure import ReportTable as ReportTable
 from introspect.measure import SelfReportProbe as SelfReportProbe
+from introspect.measure import diagnose as diagnose
 from introspect.show import plot_reports as plot_reports
 from introspect.store import Store as Store
 from introspect.study import Arm as Arm

@@ -10,6 +10,7 @@ from introspect.measure.accuracy_metric import AccuracyMetric
 from introspect.measure.choice_model import ChoiceModel
 from introspect.measure.choice_probe import ChoiceProbe
 from introspect.measure.choice_table import ChoiceTable
+from introspect.measure.diagnosis import Diagnosis, Finding, diagnose
 from introspect.measure.learned_weights import LearnedWeights
 from introspect.measure.moments import Moments
 from introspect.measure.newton import MapFit, fit_map
@@ -27,6 +28,8 @@ __all__ = [
     "ChoiceModel",
     "ChoiceProbe",
     "ChoiceTable",
+    "Diagnosis",
+    "Finding",
     "Interval",
     "LearnedWeights",
     "MapFit",
@@ -38,6 +41,7 @@ __all__ = [
     "SelfReportProbe",
     "TwoLevel",
     "WeightsLike",
+    "diagnose",
     "fit_map",
     "pair",
     "pooled_z",

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from introspect.measure.detection import score_statistic, score_test
 from introspect.measure.newton import MapFit, fit_map
 from introspect.measure.stacks import Stack
 
-__all__ = ["FLAGS", "UNUSABLE", "describe", "flags_of", "score_statistic"]
+__all__ = ["ADVICE", "FLAGS", "UNUSABLE", "describe", "flags_of", "score_statistic"]
 
 Floats = NDArray[np.float64]
 
@@ -26,12 +27,25 @@ FLAGS = {
 }
 """Code -> meaning. A scenario may have several."""
 
+ADVICE = {
+    "no_choices": "Read some raw replies; the scenario is left out of every comparison.",
+    "one_sided": "Show the sides balanced and read some raw replies; the scenario is left out of every comparison.",
+    "no_variation": "Draw trials in which every attribute differs, or leave that weight out of comparisons.",
+    "few_trials": "Ask more trials, or read these weights with their intervals only.",
+    "undetected": "Scaling makes +-100 out of noise there, so give r with and without them, or ask more trials.",
+    "side_bias": "The intercept takes it up; keep sides balanced, and ask some pairs in both orders to see its size.",
+    "separated": "Directions can be used, lengths cannot; compare weights only after scaling.",
+    "not_converged": "Look for values far outside the declared ranges; do not use these weights.",
+}
+"""Code -> what to do about it."""
+
 UNUSABLE = {
     "no_choices": "no usable choices",
     "one_sided": "all choices on one side",
 }
 """The codes with which a scenario is left out of any comparison -> why."""
 
+DETECTION_LEVEL = 0.05
 SIDE_BIAS_Z = 2.58
 SIDE_BIAS_LOGITS = 0.5
 TRIALS_PER_WEIGHT = 3
@@ -48,7 +62,8 @@ def describe(
 
     Example:
         >>> describe(["k1"], [["few_trials"]], [np.zeros(1)], np.array([4]), np.array([1]))[-1]
-        'In 1 of 1 scenarios: fewer usable choices than three per weight (k1).'
+        'In 1 of 1 scenarios: fewer usable choices than three per weight (k1). Ask more trials, or read these weights
+        with their intervals only.'
     """
     if not len(scenario_ids):
         return ["No scenario was fitted."]
@@ -64,47 +79,17 @@ def describe(
         named = [name for name, found in zip(scenario_ids, flags, strict=True) if code in found]
         if named:
             shown = ", ".join(named[:5]) + (", ..." if len(named) > 5 else "")
-            lines.append(f"In {len(named)} of {len(scenario_ids)} scenarios: {meaning} ({shown}).")
+            lines.append(f"In {len(named)} of {len(scenario_ids)} scenarios: {meaning} ({shown}). {ADVICE[code]}")
     return lines
-
-
-def score_statistic(design: Floats, outcome: Floats, case: Floats, chance: Floats, n_weights: int) -> Floats:
-    """Score test that all weights are 0 with the intercepts free, [C]: chi-square with n_weights degrees of
-    freedom.
-
-    It needs no fit of the weights, so it holds its level where few trials make likelihood ratios too large.
-
-    Args:
-        design: Differences to the last option, [C, N, J - 1, Q], weights before intercepts.
-        outcome: Chosen or not, [C, N, J - 1].
-        case: Case weights, [C, N].
-        chance: Probability of each option but the last at any trial under the null, [C, J - 1].
-        n_weights: How many of the Q coefficients are weights.
-    """
-    _, _, n_rivals, n_coef = design.shape
-    residual = case[..., None] * (outcome - chance[:, None, :])
-    score = np.einsum("cnk,cnkq->cq", residual, design)[:, :n_weights]
-    spread = np.einsum("ck,kl->ckl", chance, np.eye(n_rivals)) - np.einsum("ck,cl->ckl", chance, chance)
-    information = np.einsum("cn,cnkq,ckl,cnlr->cqr", case, design, spread, design, optimize=True)
-    w = slice(0, n_weights)
-    b = slice(n_weights, n_coef)
-    # Pseudo-inverses, so that a predictor that never varies costs its degree of freedom and nothing else.
-    cross = information[:, w, b]
-    known = np.linalg.pinv(information[:, b, b], rcond=1e-10, hermitian=True)
-    efficient = information[:, w, w] - cross @ known @ np.swapaxes(cross, 1, 2)
-    inverse = np.linalg.pinv(efficient, rcond=1e-10, hermitian=True)
-    return np.asarray(np.einsum("cq,cqr,cr->c", score, inverse, score))
 
 
 def flags_of(stack: Stack, fit: MapFit) -> list[tuple[str, ...]]:
     """Codes of what is remarkable in each scenario of a stack, in the order of `FLAGS`, C tuples."""
-    from scipy.special import chdtri
-
     shares = _shares(stack)
     sides = np.concatenate([shares, 1.0 - shares.sum(axis=1, keepdims=True)], axis=1)
     one_sided = (stack.n_trials > 0) & (sides.max(axis=1) >= 1.0)
     shown = np.abs(stack.design[..., : stack.n_weights]) * stack.case[..., None, None]
-    statistic = score_statistic(stack.design, stack.outcome, stack.case, shares, stack.n_weights)
+    detected = score_test(stack.design, stack.outcome, stack.case, stack.n_weights).p < DETECTION_LEVEL
     sd = np.sqrt(np.diagonal(fit.cov, axis1=1, axis2=2))[:, stack.n_weights :]
     lean = np.abs(fit.coef[:, stack.n_weights :])
     masks = {
@@ -112,7 +97,7 @@ def flags_of(stack: Stack, fit: MapFit) -> list[tuple[str, ...]]:
         "one_sided": one_sided,
         "no_variation": (stack.n_trials > 0) & (shown.max(axis=(1, 2)) == 0).any(axis=1),
         "few_trials": stack.n_trials < TRIALS_PER_WEIGHT * stack.n_weights,
-        "undetected": statistic < float(chdtri(stack.n_weights, 0.05)),
+        "undetected": ~detected,
         "side_bias": ((lean > SIDE_BIAS_LOGITS) & (lean > SIDE_BIAS_Z * sd)).any(axis=1),
         "separated": (stack.n_trials > 0) & ~one_sided & _separated(stack, fit),
         "not_converged": ~fit.converged,

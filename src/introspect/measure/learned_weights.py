@@ -105,6 +105,11 @@ class LearnedWeights:
                 found[name] = reason
         return found
 
+    def undetected(self) -> tuple[str, ...]:
+        """Scenarios whose choices show no preference: scaling to 100 makes large weights out of noise there."""
+        pairs = zip(self.scenario_ids, self.flags, strict=True)
+        return tuple(name for name, flags in pairs if "undetected" in flags)
+
     def normalised(self) -> LearnedWeights:
         """Each scenario rescaled so that its largest magnitude is 100; NaN where all weights are 0.
 

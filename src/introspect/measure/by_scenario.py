@@ -1,0 +1,100 @@
+"""Choices taken apart by scenario, for questions that a pooled array cannot answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from introspect.decision.scenario import DecisionScenario
+from introspect.decision.trial_set import TrialSet
+from introspect.measure.choice_table import ChoiceTable
+
+__all__ = ["ScenarioChoices", "by_scenario", "chosen_of"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ScenarioChoices:
+    """The trials of one scenario that were answered, options in the order shown.
+
+    Attributes:
+        scenario: Whose.
+        values: Values shown, [n, J, A].
+        encoded: Their predictors, each in [0, 1], [n, J, P].
+        chosen: Option chosen, 0 for the first shown, [n].
+        n_missing: Trials left out, since they have no usable choice.
+    """
+
+    scenario: DecisionScenario
+    values: Floats
+    encoded: Floats
+    chosen: NDArray[np.int64]
+    n_missing: int
+
+    @property
+    def n(self) -> int:
+        """Usable choices."""
+        return len(self.chosen)
+
+    @property
+    def n_options(self) -> int:
+        """Options per trial."""
+        return int(self.encoded.shape[1])
+
+    @cached_property
+    def outcome(self) -> Floats:
+        """1 where that option was chosen, for all options but the last, [n, J - 1]."""
+        return np.asarray(self.chosen[:, None] == np.arange(self.n_options - 1), dtype=np.float64)
+
+    def design(self, terms: Floats | None = None) -> Floats:
+        """Differences to the last option, then a column per position but the last, [n, J - 1, Q].
+
+        Args:
+            terms: What options are described by, [n, J, K]; their predictors if not given.
+        """
+        described = self.encoded if terms is None else terms
+        rivals = self.n_options - 1
+        sides = np.broadcast_to(np.eye(rivals), (self.n, rivals, rivals))
+        return np.concatenate([described[:, :-1] - described[:, -1:], sides], axis=2)
+
+    def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> ScenarioChoices:
+        """Some of the trials."""
+        return ScenarioChoices(
+            self.scenario, self.values[which], self.encoded[which], self.chosen[which], self.n_missing
+        )
+
+
+def chosen_of(choices: ChoiceTable | TrialSet) -> tuple[TrialSet, NDArray[np.int8]]:
+    """Trials and the option chosen in each: a table's choices, or the trials' labels."""
+    if isinstance(choices, ChoiceTable):
+        return choices.trials, choices.chosen
+    return choices, choices.labels
+
+
+def by_scenario(choices: ChoiceTable | TrialSet) -> list[ScenarioChoices]:
+    """The usable choices of every scenario, in the order in which scenarios appear in the blocks.
+
+    A scenario with trials of two sizes appears once for each.
+
+    Example:
+        >>> by_scenario(TrialSet())
+        []
+    """
+    trials, chosen = chosen_of(choices)
+    found, start = [], 0
+    for block in trials.blocks:
+        picks = np.asarray(chosen[start : start + block.n], dtype=np.int64)
+        start += block.n
+        encoded = block.encoded()
+        order = np.argsort(block.scenario_index, kind="stable")
+        ends = np.cumsum(np.bincount(block.scenario_index, minlength=len(block.scenarios)))
+        for scenario, rows in zip(block.scenarios, np.split(order, ends[:-1]), strict=True):
+            kept = rows[picks[rows] >= 0]
+            found.append(
+                ScenarioChoices(scenario, block.values[kept], encoded[kept], picks[kept], len(rows) - len(kept))
+            )
+    return found
