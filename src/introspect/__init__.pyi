@@ -44,6 +44,7 @@ from introspect.errors import StoreError as StoreError
 from introspect.errors import TrainingError as TrainingError
 from introspect.measure import Accuracy as Accuracy
 from introspect.measure import AccuracyMetric as AccuracyMetric
+from introspect.measure import AdaptiveProbe as AdaptiveProbe
 from introspect.measure import ChoiceModel as ChoiceModel
 from introspect.measure import ChoiceProbe as ChoiceProbe
 from introspect.measure import ChoiceTable as ChoiceTable

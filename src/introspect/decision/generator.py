@@ -24,6 +24,7 @@ from introspect.decision.designs.candidates import (
 )
 from introspect.decision.designs.d_optimal import DOptimal
 from introspect.decision.designs.pool import PoolSource
+from introspect.decision.designs.sides import balanced_sides
 from introspect.decision.labels import LabelRule, label
 from introspect.decision.preference import Preference
 from introspect.decision.scenario import DecisionScenario
@@ -178,7 +179,7 @@ class TrialGenerator(Record):
         flipped = np.tile(repeats, (count, 1))
         if self.counterbalance:
             for k, scenario in enumerate(scenarios):
-                flipped[k] = _balanced(n, stream(root, "sides", scenario.id))
+                flipped[k] = balanced_sides(n, stream(root, "sides", scenario.id))
         weights = [self._weights(scenario, preferences) for scenario in scenarios]
         values = np.empty((count, n, self.n_options, width))
         values[:, ~repeats] = self._originals(scenarios, flipped[:, ~repeats], root, weights)
@@ -283,9 +284,3 @@ class TrialGenerator(Record):
         if weights is None or self.max_dominated is None:
             return np.zeros(len(values), dtype=np.bool_)
         return has_dominant_option(scenario.encode(values) * np.sign(weights))
-
-
-def _balanced(n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Every two neighbours hold one of each, so the balance holds for every prefix."""
-    coins = rng.random((n + 1) // 2) < 0.5
-    return np.stack([coins, ~coins], axis=1).ravel()[:n]

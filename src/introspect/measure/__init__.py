@@ -7,6 +7,7 @@ training runs (`two_level`).
 
 from introspect.measure.accuracy import Accuracy
 from introspect.measure.accuracy_metric import AccuracyMetric
+from introspect.measure.adaptive import AdaptiveProbe, AdaptiveRun
 from introspect.measure.choice_model import ChoiceModel
 from introspect.measure.choice_probe import ChoiceProbe
 from introspect.measure.choice_table import ChoiceTable
@@ -25,6 +26,8 @@ from introspect.measure.two_level import TwoLevel, two_level, two_level_rise
 __all__ = [
     "Accuracy",
     "AccuracyMetric",
+    "AdaptiveProbe",
+    "AdaptiveRun",
     "ChoiceModel",
     "ChoiceProbe",
     "ChoiceTable",

@@ -152,6 +152,39 @@ class ChoiceTable:
             },
         )
 
+    @classmethod
+    def concat(cls, tables: Sequence[ChoiceTable]) -> ChoiceTable:
+        """All rows of some tables of one model and one probe, grouped by shape as `TrialSet.concat` does.
+
+        Raises:
+            MeasureError: There is no table, or they are of several models or probes.
+        """
+        sources = {(table.model, table.probe) for table in tables}
+        if len(sources) != 1:
+            raise MeasureError(f"one model and one probe can be put together, these tables have {sorted(sources)}")
+        groups: dict[tuple[int, int, int], list[NDArray[np.intp]]] = {}
+        start = 0
+        for table in tables:
+            for block in table.trials.blocks:
+                groups.setdefault(block.shape, []).append(np.arange(start, start + block.n))
+                start += block.n
+        order = np.concatenate([np.empty(0, dtype=np.intp), *(rows for part in groups.values() for rows in part)])
+        width = max(table.logprob.shape[1] for table in tables)
+        logprob = [np.pad(t.logprob, ((0, 0), (0, width - t.logprob.shape[1])), constant_values=np.nan) for t in tables]
+        texts = [text for table in tables for text in table.text]
+        model, probe = sources.pop()
+        return cls(
+            trials=TrialSet.concat(table.trials for table in tables),
+            model=model,
+            probe=probe,
+            text=tuple(texts[i] for i in order),
+            logprob=np.concatenate(logprob)[order],
+            **{
+                name: np.concatenate([getattr(table, name) for table in tables])[order]
+                for name in ("chosen", "status", "mass_outside", "logprob_floor")
+            },
+        )
+
     def for_scenario(self, scenario_id: str) -> ChoiceTable:
         """The rows of one scenario."""
         return self.take(self.trials.scenario_ids == scenario_id)

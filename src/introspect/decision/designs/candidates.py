@@ -37,14 +37,33 @@ def n_distinct(grids: Sequence[Grid], n_options: int) -> int:
 
 
 def draw_candidates(
-    scenario: DecisionScenario, grids: Sequence[Grid], m: int, n_options: int, rng: np.random.Generator
+    scenario: DecisionScenario,
+    grids: Sequence[Grid],
+    m: int,
+    n_options: int,
+    rng: np.random.Generator,
+    stretched: bool = False,
 ) -> Indices:
     """Grid positions of m trials drawn uniformly (in ratios on a log scale), [m, n_options, n_attributes].
 
     `Generator.random` spends one word of the stream on each number, so candidate i is the same in every batch
     size. A candidate may show an option twice, and two candidates the same options.
+
+    Args:
+        scenario: Whose trials.
+        grids: Of its attributes.
+        m: How many.
+        n_options: Options per trial.
+        rng: The stream.
+        stretched: Move the values of every second candidate away from the middle of the range, to twice the
+            distance or the end, unless the attribute is categorical. Few uniform draws differ much in every
+            attribute, and those that do tell most.
     """
     draws = rng.random((m, n_options, len(grids)))
+    if stretched:
+        linear = np.array([attribute.kind != "categorical" for attribute in scenario.attributes])
+        apart = np.clip(2.0 * draws[1::2] - 0.5, 0.0, np.nextafter(1.0, 0.0))
+        draws[1::2] = np.where(linear, apart, draws[1::2])
     sizes = np.array([grid.n for grid in grids])
     index: Indices = np.minimum((draws * sizes).astype(np.int64), sizes - 1)
     for k, attribute in enumerate(scenario.attributes):

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["INTERCEPT_SD", "RIDGE", "Information", "PairInformation", "SetInformation", "null_rows"]
+__all__ = ["INTERCEPT_SD", "RIDGE", "Information", "PairInformation", "SetInformation", "no_information", "null_rows"]
 
 Floats = NDArray[np.float64]
 
@@ -53,15 +53,12 @@ class PairInformation:
         n_scenarios: C.
         n_candidates: P.
         n_predictors: D.
-        prior: Prior precision of the weights and of the side effect, [D + 1] or [C, D + 1].
+        inverse: Inverse of the information before the first trial, [C, D + 1, D + 1]; `no_information` if None.
     """
 
-    def __init__(self, n_scenarios: int, n_candidates: int, n_predictors: int, prior: Floats | None = None) -> None:
-        n, q = n_scenarios, n_predictors + 1
-        if prior is None:
-            prior = np.append(np.full(n_predictors, RIDGE), INTERCEPT_SD**-2)
-        self._inverse = np.zeros((n, q, q))
-        self._inverse[:, np.arange(q), np.arange(q)] = 1.0 / np.broadcast_to(prior, (n, q))
+    def __init__(self, n_scenarios: int, n_candidates: int, n_predictors: int, inverse: Floats | None = None) -> None:
+        n = n_scenarios
+        self._inverse = no_information(n, n_predictors) if inverse is None else inverse.copy()
         # Half the difference of the options' predictors; the factor 1/4 of the information is then in x x'.
         self._x = np.zeros((n_predictors, n, n_candidates))
         self._own = np.zeros((n, n_candidates))
@@ -117,13 +114,12 @@ class SetInformation:
         n_scenarios: C.
         n_predictors: D.
         n_options: J.
+        inverse: As in `PairInformation`, [C, D + J - 1, D + J - 1].
     """
 
-    def __init__(self, n_scenarios: int, n_predictors: int, n_options: int) -> None:
-        q = n_predictors + n_options - 1
-        prior = np.append(np.full(n_predictors, RIDGE), np.full(n_options - 1, INTERCEPT_SD**-2))
-        self._inverse = np.zeros((n_scenarios, q, q))
-        self._inverse[:, np.arange(q), np.arange(q)] = 1.0 / prior
+    def __init__(self, n_scenarios: int, n_predictors: int, n_options: int, inverse: Floats | None = None) -> None:
+        start = no_information(n_scenarios, n_predictors, n_options) if inverse is None else inverse.copy()
+        self._inverse = start
         self._rows: list[tuple[Floats, Floats]] = [(np.empty(0), np.empty(0))] * n_scenarios
 
     def load(self, encoded: Floats, rows: NDArray[np.intp] | slice) -> None:
@@ -148,6 +144,12 @@ class SetInformation:
             step = np.linalg.solve(np.eye(len(row)) + row @ turned, turned.T)
             inverse = self._inverse[c] - turned @ step
             self._inverse[c] = (inverse + inverse.T) / 2.0
+
+
+def no_information(n_scenarios: int, n_predictors: int, n_options: int = 2) -> Floats:
+    """Inverse of what is known before the first trial: hardly anything of the weights, a little of the sides."""
+    known = np.append(np.full(n_predictors, RIDGE), np.full(n_options - 1, INTERCEPT_SD**-2))
+    return np.tile(np.diag(1.0 / known), (n_scenarios, 1, 1))
 
 
 def null_rows(shown: Floats) -> Floats:

@@ -99,7 +99,9 @@ class PoolSource:
         if self.complete:
             index = all_candidates(self.grids, self.n_options, self.rng)
         else:
-            index = draw_candidates(self.scenario, self.grids, self.n_candidates, self.n_options, self.rng)
+            index = draw_candidates(
+                self.scenario, self.grids, self.n_candidates, self.n_options, self.rng, stretched=True
+            )
         encoded = self.scenario.encode(values_at(self.grids, index))
         code = set_codes(index)
         usable = ~repeats_an_option(index)
