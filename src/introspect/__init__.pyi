@@ -1,12 +1,14 @@
 """The public names, listed once: `introspect/__init__.py` reads them from here, and loads each on first use."""
 
 from introspect._version import __version__ as __version__
+from introspect.backend import Budget as Budget
 from introspect.backend import Capabilities as Capabilities
 from introspect.backend import FunctionBackend as FunctionBackend
 from introspect.backend import Message as Message
 from introspect.backend import ModelBackend as ModelBackend
 from introspect.backend import ModelInfo as ModelInfo
 from introspect.backend import ModelRef as ModelRef
+from introspect.backend import Price as Price
 from introspect.backend import Reply as Reply
 from introspect.backend import Request as Request
 from introspect.backend import Trainer as Trainer
@@ -32,6 +34,7 @@ from introspect.decision import catalogue as catalogue
 from introspect.decision import check_leakage as check_leakage
 from introspect.decision import organism_scenarios as organism_scenarios
 from introspect.errors import BackendError as BackendError
+from introspect.errors import BudgetError as BudgetError
 from introspect.errors import CapabilityError as CapabilityError
 from introspect.errors import ConfigError as ConfigError
 from introspect.errors import FatalBackendError as FatalBackendError

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "BackendError",
+    "BudgetError",
     "CapabilityError",
     "ConfigError",
     "FatalBackendError",
@@ -42,6 +43,10 @@ class BackendError(IntrospectError):
 
 class FatalBackendError(BackendError):
     """An error that dooms all further calls (bad key, out of credit, model gone)."""
+
+
+class BudgetError(FatalBackendError):
+    """The next call could cost more than is left, or its price is not known."""
 
 
 class CapabilityError(BackendError):

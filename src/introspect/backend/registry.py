@@ -13,7 +13,9 @@ from introspect.errors import BackendError, IntrospectError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+    from pathlib import Path
 
+    from introspect.backend.budgeted import Budget
     from introspect.backend.cached import ReplyStore
 
 __all__ = ["ENTRY_POINT_GROUP", "Provider", "known_providers", "open_model", "register", "trainer_for"]
@@ -26,6 +28,7 @@ _BUILT_IN = {
     "simulated": "introspect.subjects.simulated:PROVIDER",
     "organism": "introspect.subjects.organism.provider:PROVIDER",
     "transformers": "introspect.backend.local.provider:PROVIDER",
+    "openai": "introspect.backend.openai.provider:PROVIDER",
 }
 
 
@@ -36,10 +39,12 @@ class Provider:
     Attributes:
         open: Makes a backend of a reference.
         trainer: Makes a trainer; None where these models cannot be trained.
+        hosted: Whether each request goes over a network, so that retries, limits and budgets make sense.
     """
 
     open: Callable[[ModelRef], ModelBackend]
     trainer: Callable[[], Trainer] | None = None
+    hosted: bool = False
 
 
 _registered: dict[str, Provider] = {}
@@ -50,6 +55,7 @@ def register(
     *,
     open: Callable[[ModelRef], ModelBackend],  # not the built-in: the verb of open_model
     trainer: Callable[[], Trainer] | None = None,
+    hosted: bool = False,
 ) -> None:
     """Make references of this provider openable in this process. A later registration replaces an earlier
     one.
@@ -61,6 +67,7 @@ def register(
         provider: The name that `ModelRef.provider` carries.
         open: Makes a backend of a reference.
         trainer: Makes a trainer, where these models can be trained.
+        hosted: Whether each request goes over a network; `open_model` then adds retries and limits.
 
     Example:
         >>> from introspect.backend import FunctionBackend, ModelRef
@@ -72,31 +79,45 @@ def register(
     """
     if not provider:
         raise BackendError("a provider needs a name; got an empty string")
-    _registered[provider] = Provider(open=open, trainer=trainer)
+    _registered[provider] = Provider(open=open, trainer=trainer, hosted=hosted)
 
 
 def known_providers() -> tuple[str, ...]:
     """Names of all providers: registered, built in and brought by installed packages.
 
     Example:
-        >>> {"organism", "simulated", "transformers"} <= set(known_providers())
+        >>> {"openai", "organism", "simulated", "transformers"} <= set(known_providers())
         True
     """
     return tuple(sorted({*_registered, *_BUILT_IN, *(point.name for point in _points())}))
 
 
-def open_model(ref: ModelRef, cache: ReplyStore | None = None) -> ModelBackend:
-    """Open the model that a reference names.
+def open_model(
+    ref: ModelRef,
+    cache: ReplyStore | None = None,
+    *,
+    budget: Budget | None = None,
+    record: Path | str | None = None,
+    concurrency: int | None = None,
+) -> ModelBackend:
+    """Open the model that a reference names, with what a study needs around it.
+
+    From the inside out: the provider's backend; `Recorded` (every attempt, where a file is named); for hosted models
+    `Limited`, `Budgeted` (where there is a budget; every attempt counts) and `Retrying`; `Cached` (where there is a
+    store; what it finds costs nothing). Another order, or other settings, are made by hand: each is a backend around a
+    backend.
 
     Args:
         ref: What to open.
         cache: Where replies are looked up and kept; without it every request is asked.
-
-    Returns:
-        The provider's backend, wrapped in `Cached` where a cache is given.
+        budget: What may be spent on a hosted model.
+        record: A JSON Lines file to which requests and replies are appended, without keys.
+        concurrency: Requests to a hosted model under way at most.
 
     Raises:
-        BackendError: The provider is unknown, or its model cannot be opened.
+        BackendError: The provider is unknown, its model cannot be opened, or it is local and has a budget or a
+            concurrency.
+        BudgetError: The budget has a cap and the model's price is not known.
         MissingExtraError: The provider needs a library that is not installed.
 
     Example:
@@ -107,7 +128,26 @@ def open_model(ref: ModelRef, cache: ReplyStore | None = None) -> ModelBackend:
         >>> open_model(ModelRef(provider="always-a", model="any")).info.ref.model
         'always-a'
     """
-    backend = _provider(ref.provider).open(ref)
+    provider = _provider(ref.provider)
+    if not provider.hosted and (budget is not None or concurrency is not None):
+        raise BackendError(
+            f"models of provider {ref.provider!r} run on this machine: they take neither a budget nor a concurrency"
+        )
+    backend = provider.open(ref)
+    if record is not None:
+        from introspect.backend.recorded import Recorded
+
+        backend = Recorded(backend, record)
+    if provider.hosted:
+        from introspect.backend.limited import Limited
+        from introspect.backend.retrying import Retrying
+
+        backend = Limited(backend, concurrency=concurrency)
+        if budget is not None:
+            from introspect.backend.budgeted import Budgeted
+
+            backend = Budgeted(backend, budget)
+        backend = Retrying(backend)
     if cache is None:
         return backend
     from introspect.backend.cached import Cached

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
 
-from introspect.backend.wire import Reply, Request
+from introspect.backend.wire import Reply
 from introspect.errors import FatalBackendError
 
 __all__ = ["as_finished", "closable"]
 
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
+
 
 async def as_finished(
-    one: Callable[[Request], Awaitable[Reply]], requests: Sequence[Request], limit: int
-) -> AsyncGenerator[tuple[int, Reply], None]:
+    one: Callable[[Asked], Awaitable[Answered]], requests: Sequence[Asked], limit: int
+) -> AsyncGenerator[tuple[int, Answered], None]:
     """Ask at most `limit` requests at once and yield ``(index, reply)`` as they finish.
 
     A request that is not asked yet waits while the consumer is busy, so that little is lost when the process
@@ -41,7 +45,7 @@ async def as_finished(
 
     # Tasks and a queue, not a task group: a generator that is suspended inside a task group's cancel scope
     # and then closed from another task breaks that scope.
-    finished: asyncio.Queue[tuple[int, Reply] | BaseException | None] = asyncio.Queue(maxsize=limit)
+    finished: asyncio.Queue[tuple[int, Answered] | BaseException | None] = asyncio.Queue(maxsize=limit)
     todo = iter(enumerate(requests))
     doomed = False
 

@@ -151,5 +151,6 @@ class Capabilities(_Wire):
     prefill: bool = False
     json_schema: bool = False
     thinking: bool = False
+    n: bool = False
     calls: int = 0
     notes: tuple[str, ...] = ()

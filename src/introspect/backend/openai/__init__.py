@@ -1,0 +1,9 @@
+"""Models behind OpenAI's interface: the service itself, Azure, and every compatible server."""
+
+from __future__ import annotations
+
+from introspect.backend.openai.address import Address
+from introspect.backend.openai.backend import OpenAIBackend
+from introspect.backend.openai.discovery import ServerInfo, discover, load_lora, tokenize
+
+__all__ = ["Address", "OpenAIBackend", "ServerInfo", "discover", "load_lora", "tokenize"]
