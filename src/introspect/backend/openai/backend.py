@@ -64,7 +64,6 @@ class OpenAIBackend:
         BackendError: The reference has settings, or a number is out of range.
         ConfigError: The address is none.
         FatalBackendError: The service needs a key and there is none.
-        MissingExtraError: The SDK is not installed.
 
     Example:
         >>> ref = ModelRef(provider="openai", model="smollm2", location="http://localhost:8000/v1")

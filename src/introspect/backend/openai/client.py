@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from introspect.backend.openai.address import Address
 from introspect.backend.secrets import Secret, key_from_environment, key_names
-from introspect.errors import FatalBackendError, MissingExtraError
+from introspect.errors import FatalBackendError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -48,15 +48,11 @@ def make_client(
         connect_timeout: Seconds until a connection stands.
         proxy: Address of a proxy; by default those of the environment (``HTTPS_PROXY``, ``NO_PROXY``) are used,
             except for servers on this machine.
-
-    Raises:
-        MissingExtraError: The SDK is not installed.
     """
-    try:
-        import httpx2
-        from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
-    except ImportError as error:
-        raise MissingExtraError(error.name or "openai", "hosted") from error
+    # Here and not above: the SDK takes longer to import than all the rest.
+    import httpx2
+    from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
+
     http = DefaultAsyncHttpxClient(
         timeout=Timeout(timeout, connect=connect_timeout, pool=None),
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
