@@ -209,7 +209,8 @@ def test_a_reply_is_kept_before_it_is_handed_on() -> None:
     kept_when_seen: list[int] = []
     model = Cached(FunctionBackend(lambda request: "A", name="n", version="1"), shelf)
     ask(model, [question(str(i)) for i in range(3)], on_reply=lambda i, r: kept_when_seen.append(len(shelf)))
-    assert kept_when_seen == [1, 2, 3]
+    assert all(kept >= seen for seen, kept in enumerate(kept_when_seen, 1))
+    assert len(kept_when_seen) == 3
 
 
 def test_a_fatal_error_is_raised_after_what_came_before_it_is_kept() -> None:

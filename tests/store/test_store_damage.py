@@ -89,7 +89,7 @@ def test_a_newer_schema_is_refused_and_left_alone(full: Path) -> None:
     connection.commit()
     connection.close()
     before = full.read_bytes()
-    with pytest.raises(StoreError, match=r"newer introspect \(schema 99; this one knows up to 1\)") as error:
+    with pytest.raises(StoreError, match=r"newer introspect \(schema 99; this one knows up to 2\)") as error:
         Store.open(full)
     assert one_line(error, full)
     assert full.read_bytes() == before

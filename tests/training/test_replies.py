@@ -119,7 +119,8 @@ def test_after_a_kill_only_what_was_not_delivered_is_asked_again(tmp_path: Path,
         [sys.executable, "-c", KILLED, str(path), str(at)], stdout=subprocess.PIPE, text=True, timeout=60
     )
     assert result.returncode == -9
-    assert result.stdout.split() == [str(i) for i in range(at)]
+    said = result.stdout.split()
+    assert said == [str(i) for i in range(len(said))]
     asked: list[str] = []
 
     def answer(request: Request) -> str:
@@ -128,11 +129,12 @@ def test_after_a_kill_only_what_was_not_delivered_is_asked_again(tmp_path: Path,
 
     questions = [Request(messages=(Message(role="user", content=str(i)),)) for i in range(10)]
     with Store.open(path) as store:
-        assert store.n_replies() == at
+        kept = store.n_replies()
+        assert len(said) <= kept <= at  # what was delivered was kept; what had only just arrived may be lost
         model = Cached(FunctionBackend(answer, name="numbers", version="1"), StoredReplies(store))
         replies = ask(model, questions)
     assert [reply.text for reply in replies] == [f"answer {i}" for i in range(10)]
-    assert asked == [str(i) for i in range(at, 10)]
+    assert asked == [str(i) for i in range(kept, 10)]
 
 
 INTERRUPTED = """

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from introspect.store.connection import Durability
+from introspect.store.lock import FolderLock
+from introspect.store.replies import ReplyRow
 from introspect.store.schema import SCHEMA_VERSION
-from introspect.store.store import ReplyRow, StepRecord, Store
+from introspect.store.stages import StageRecord
+from introspect.store.store import StepRecord, Store
 
-__all__ = ["SCHEMA_VERSION", "ReplyRow", "StepRecord", "Store"]
+__all__ = ["SCHEMA_VERSION", "Durability", "FolderLock", "ReplyRow", "StageRecord", "StepRecord", "Store"]

@@ -9,12 +9,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from introspect.errors import StoreError
-from introspect.store.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+from introspect.store.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Durability"]
+
+Durability = Literal["kill", "full"]
+"""What a commit is safe against: the death of the process, or a loss of power too (one sync of the disk each)."""
 
 _MAGIC = b"SQLite format 3\0"
 _BUSY = "another process has been writing to it for too long; end that process or try again"
@@ -41,13 +44,15 @@ class Connection:
     Args:
         path: Where the file is.
         timeout: Seconds to wait for another process's write.
+        durability: What a commit is safe against.
 
     Raises:
         StoreError: The file cannot be opened, is not ours, is damaged or was written by a newer version.
     """
 
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(self, path: Path, timeout: float, durability: Durability = "kill") -> None:
         self.path = path
+        self.durability = durability
         self._timeout = timeout
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -156,9 +161,13 @@ class Connection:
         if not blank:
             self._check(one("PRAGMA application_id"), one("PRAGMA user_version"))
         # In the write-ahead log a commit costs no sync; only a loss of power, not a kill, may take the last
-        # ones back.
+        # ones back. With "full" each commit is synced.
         _patiently(self._timeout, lambda: one("PRAGMA journal_mode=WAL"))
-        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if self.durability == 'full' else 'NORMAL'}")
+        if self.durability == "full":
+            connection.execute("PRAGMA fullfsync=ON")  # Apple's ordinary sync leaves data in the drive's own cache
+        # A file may come from someone else: nothing in it may call functions or be built upon.
+        connection.execute("PRAGMA trusted_schema=OFF")
         if blank:
             connection.execute("BEGIN IMMEDIATE")
             if one("SELECT count(*) FROM sqlite_master") == 0:  # else another process was quicker
@@ -168,6 +177,18 @@ class Connection:
                 connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             connection.execute("COMMIT")
             self._check(one("PRAGMA application_id"), one("PRAGMA user_version"))
+        if one("PRAGMA user_version") < SCHEMA_VERSION:
+            connection.execute("BEGIN IMMEDIATE")
+            version = one("PRAGMA user_version")  # another process may have been quicker
+            try:
+                for number in range(version + 1, SCHEMA_VERSION + 1):
+                    for statement in MIGRATIONS[number]:
+                        connection.execute(statement)
+                connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
 
     def _check(self, application: int, version: int) -> None:
         if application != APPLICATION_ID:

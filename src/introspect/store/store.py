@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy.typing as npt
 
 from introspect.errors import StoreError
-from introspect.store.connection import Connection
+from introspect.store.connection import Connection, Durability
+from introspect.store.jobs import Jobs
 from introspect.store.keys import checksum, dumps, loads, step_key
 from introspect.store.manifest import Manifest
+from introspect.store.replies import ReplyTables
+from introspect.store.stages import StageLog, StageRecord
 from introspect.store.tables import pack_columns, unpack_columns
 
-__all__ = ["ReplyRow", "StepRecord", "Store"]
-
-_PAGE = 1000  # rows fetched at a time: walking over all replies neither fills memory nor holds the lock
-
-
-class ReplyRow(NamedTuple):
-    """A stored reply: its key and three JSON texts."""
-
-    key: str
-    request: str
-    reply: str
-    model: str
+__all__ = ["StepRecord", "Store"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +47,8 @@ class StepRecord:
     created: float
 
 
-class Store:
-    """A study file: replies, steps, tables, blobs and a manifest in one SQLite database.
+class Store(ReplyTables):
+    """A study file: replies, steps, stages, jobs, tables, blobs and a manifest in one SQLite database.
 
     What a call has stored when it returns survives the death of the process; what was only half written is
     never seen. Threads may share a store, a forked child may go on using it, and several processes may have
@@ -73,23 +65,26 @@ class Store:
         (3, 3)
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._db = connection
-        self._models: dict[str, str] = {}
-
     @classmethod
-    def open(cls, path: Path | str, *, create: bool = True, timeout: float = 30.0) -> Store:
-        """Open a study file, or make it.
+    def open(
+        cls, path: Path | str, *, create: bool = True, timeout: float = 30.0, durability: Durability = "kill"
+    ) -> Store:
+        """Open a study file, or make it. A file of an older version is brought up to date.
 
         Args:
             path: Where it is. Missing folders are made.
             create: Whether a missing file is made, or an error.
             timeout: Seconds to wait for another process's write.
+            durability: "kill": what a call has stored survives the death of the process; a loss of power may take
+                back the last commits, never a part of one. "full": it survives a loss of power too, at the price of
+                one sync of the disk per commit.
 
         Raises:
             StoreError: The path cannot be written to, or the file is not a study file, is damaged or cut
                 short, or was written by a newer introspect.
         """
+        if durability not in ("kill", "full"):
+            raise StoreError(f'durability must be "kill" or "full", got {durability!r}')
         target = Path(path).expanduser()
         if target.is_dir():
             raise StoreError(f"{target} is a folder, expected a file; give for example {target / 'study.db'}")
@@ -101,17 +96,22 @@ class Store:
             raise StoreError(
                 f"{target} cannot be made: {error.strerror} ({error.filename}); give another path"
             ) from error
-        return cls(Connection(target, timeout))
-
-    @property
-    def path(self) -> Path:
-        """Where the file is."""
-        return self._db.path
+        return cls(Connection(target, timeout, durability))
 
     @property
     def manifest(self) -> Manifest:
         """Names to JSON values, like a dict."""
         return Manifest(self._db)
+
+    @property
+    def jobs(self) -> Jobs:
+        """States of jobs by their key, like a dict: what trainings and batches must not forget."""
+        return Jobs(self._db)
+
+    @property
+    def durability(self) -> Durability:
+        """What a commit is safe against."""
+        return self._db.durability
 
     def close(self) -> None:
         """Close the file. Closing twice is harmless; using a closed store is a StoreError."""
@@ -124,75 +124,6 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def get_reply(self, key: str) -> str | None:
-        """The reply's JSON text, or None where the key is not known.
-
-        Raises:
-            StoreError: The entry's bytes have changed since it was written.
-        """
-        found = self._db.rows("SELECT request, reply, model_key, checksum FROM replies WHERE key = ?", (key,))
-        if not found:
-            return None
-        request, reply, model_key, digest = found[0]
-        self._believe(f"reply {key}", digest, key, request, reply, model_key)
-        return str(reply)
-
-    def put_reply(self, key: str, request_json: str, reply_json: str, model_json: str) -> None:
-        """Keep a reply. The first one kept under a key stays: what a study has once used does not change."""
-        self.put_replies([ReplyRow(key, request_json, reply_json, model_json)])
-
-    def put_replies(self, rows: Iterable[ReplyRow | tuple[str, str, str, str]]) -> None:
-        """Keep many replies, all or none, at a fraction of the cost of keeping them one by one."""
-        new_models: dict[str, str] = {}
-        ready = []
-        now = time.time()
-        for key, request, reply, model in rows:
-            model_key = self._models.get(model) or new_models.get(model)
-            if model_key is None:
-                model_key = new_models[model] = checksum(model).hex()
-            ready.append((key, request, reply, model_key, checksum(key, request, reply, model_key), now))
-        insert = (
-            "INSERT INTO replies (key, request, reply, model_key, checksum, created) "
-            "VALUES (?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (key) DO NOTHING"
-        )
-        if len(ready) == 1 and not new_models:
-            self._db.rows(insert, ready[0])
-        elif ready:
-            with self._db.transaction():
-                self._db.many(
-                    "INSERT INTO models (key, model) VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
-                    [(model_key, model) for model, model_key in new_models.items()],
-                )
-                self._db.many(insert, ready)
-            self._models.update(new_models)
-
-    def replies(self) -> Iterator[ReplyRow]:
-        """All replies in the order in which they were kept, each verified.
-
-        Raises:
-            StoreError: An entry's bytes have changed since it was written.
-        """
-        last = 0
-        while True:
-            page = self._db.rows(
-                "SELECT number, replies.key, request, reply, model_key, model, checksum FROM replies "
-                "LEFT JOIN models ON models.key = model_key WHERE number > ? ORDER BY number LIMIT ?",
-                (last, _PAGE),
-            )
-            for number, key, request, reply, model_key, model, digest in page:
-                self._believe(f"reply {key}", digest, key, request, reply, model_key)
-                if model is None or checksum(model).hex() != model_key:
-                    raise StoreError(self._doubt(f"the model of reply {key}"))
-                last = number
-                yield ReplyRow(key, request, reply, model)
-            if len(page) < _PAGE:
-                return
-
-    def n_replies(self) -> int:
-        """How many replies are kept."""
-        return int(self._db.rows("SELECT count(*) FROM replies")[0][0])
 
     def step(self, name: str, inputs: Any, version: int, compute: Callable[[], Any]) -> Any:
         """Compute once, ever: the result for this name, these inputs and this version is stored and found
@@ -223,16 +154,17 @@ class Store:
         found = self._step(key)
         if found is not None:
             return found.result
-        began = time.perf_counter()
-        result = dumps(compute(), f"the result of step {name!r}")
-        seconds = time.perf_counter() - began
-        text = dumps(inputs, f"the inputs of step {name!r}")
-        # If another process has finished the same step meanwhile, its result stays and is used here too.
-        self._db.rows(
-            "INSERT INTO steps (key, name, version, inputs, result, checksum, seconds, created) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
-            (key, name, version, text, result, checksum(key, text, result), seconds, time.time()),
-        )
+        with StageLog(self._db).attempt(name, key):
+            began = time.perf_counter()
+            result = dumps(compute(), f"the result of step {name!r}")
+            seconds = time.perf_counter() - began
+            text = dumps(inputs, f"the inputs of step {name!r}")
+            # If another process has finished the same step meanwhile, its result stays and is used here too.
+            self._db.rows(
+                "INSERT INTO steps (key, name, version, inputs, result, checksum, seconds, created) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+                (key, name, version, text, result, checksum(key, text, result), seconds, time.time()),
+            )
         stored = self._step(key)
         if stored is None:
             raise StoreError(f"{self.path}: step {name!r} was removed by another process while it was stored")
@@ -241,6 +173,10 @@ class Store:
     def steps(self) -> tuple[StepRecord, ...]:
         """All finished steps in the order in which they were stored."""
         return tuple(self._record(row) for row in self._db.rows(f"SELECT {_STEP} FROM steps ORDER BY number"))
+
+    def stages(self) -> tuple[StageRecord, ...]:
+        """All attempts at steps, in the order in which they began: when, in which process, how they ended."""
+        return StageLog(self._db).records()
 
     def put_table(self, key: str, columns: Mapping[str, npt.ArrayLike]) -> None:
         """Keep named columns under a key, in place of what was kept there.
@@ -316,16 +252,6 @@ class Store:
         what = f"step {name!r}"
         self._believe(what, digest, key, inputs, result)
         return StepRecord(key, name, version, loads(inputs, what), loads(result, what), float(seconds), float(created))
-
-    def _believe(self, what: str, digest: bytes, *parts: Any) -> None:
-        if not all(isinstance(part, str | bytes) for part in parts) or checksum(*parts) != digest:
-            raise StoreError(self._doubt(what))
-
-    def _doubt(self, what: str) -> str:
-        return (
-            f"{self.path}: {what} does not have the checksum it was written with, so it cannot be believed; "
-            f"restore a copy of the file"
-        )
 
     def _fits(self, what: str, data: bytes) -> None:
         limit = self._db.limit() - 1024  # the key and the row's header count too

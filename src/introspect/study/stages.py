@@ -12,7 +12,6 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from introspect._random import stream
-from introspect.backend.jobs import FolderJobs
 from introspect.backend.protocol import ModelBackend
 from introspect.backend.registry import open_model
 from introspect.backend.training import TrainingSpec
@@ -38,6 +37,7 @@ from introspect.measure import (
 from introspect.store import Store
 from introspect.study.protocol import StudyProtocol
 from introspect.training import FineTuned, FineTuner, TrainingWarning
+from introspect.training.jobs import StoredJobs
 from introspect.training.replies import StoredReplies
 
 __all__ = ["Draw", "SeedData", "Stages", "Watcher"]
@@ -260,8 +260,11 @@ class Stages:
             tuner = FineTuner(
                 spec=seeded,
                 style=self.style,
-                jobs=lambda job: FolderJobs(
-                    self.folder / job, lambda done, total, _loss: self.watcher.progress(done, total, "steps")
+                jobs=lambda job: StoredJobs(
+                    self.store,
+                    job,
+                    self.folder / job,
+                    lambda done, total, _loss: self.watcher.progress(done, total, "steps"),
                 ),
                 on_canary="warn",
                 cache=StoredReplies(self.store),

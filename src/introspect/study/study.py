@@ -7,18 +7,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from introspect._version import __version__
 from introspect.backend.wire import ModelRef, canonical
 from introspect.decision import DecisionScenario, PromptStyle, ScenarioSet
 from introspect.errors import ConfigError, StoreError
 from introspect.measure import AccuracyMetric
-from introspect.store import Store
+from introspect.store import Durability, FolderLock, Store
 from introspect.study.arms import arms_of, drift_of, rises_of
 from introspect.study.gates import gates_of
 from introspect.study.plan import StudyPlan, plan_study
 from introspect.study.protocol import StudyProtocol
+from introspect.study.recipe import recipe_of
 from introspect.study.result import SeedResult, StudyResult
 from introspect.study.stages import SeedData, Stages, Watcher
+from introspect.study.surroundings import surroundings
 from introspect.study.watch import SilentWatcher
 
 __all__ = ["Study"]
@@ -45,6 +49,7 @@ class Study:
         seeds: One complete run each: preferences, trials, and order of training examples.
         metric: Scores reports.
         control: What is known about the model by construction, printed with the result.
+        durability: "kill": what is paid for survives the death of the process; "full": a loss of power too.
 
     Raises:
         ConfigError: Settings that cannot make a study.
@@ -71,6 +76,7 @@ class Study:
     seeds: Sequence[int] = (0,)
     metric: AccuracyMetric = field(default_factory=AccuracyMetric)
     control: str = ""
+    durability: Durability = "kill"
 
     def __post_init__(self) -> None:
         if len(self.scenarios) < self.protocol.n_folds:
@@ -93,27 +99,39 @@ class Study:
         scenarios, native = ScenarioSet(self.scenarios), ScenarioSet(self.native)
         return plan_study(scenarios, native, self.protocol, self._style, len(self.seeds))
 
-    def run(self, watcher: Watcher | None = None) -> StudyResult:
+    def run(self, watcher: Watcher | None = None, wait: float = 0.0) -> StudyResult:
         """Run, or go on running, and score.
 
         Args:
             watcher: Who is told how it goes on.
+            wait: Seconds to wait for another process that runs a study in this folder.
 
         Raises:
-            StoreError: The folder cannot be written to, or holds another study.
+            StoreError: The folder cannot be written to, holds another study, or is in use by another process.
             BackendError: A model could not be opened or asked.
             TrainingError: A training was refused.
         """
-        folder = self.folder
-        with Store.open(folder / "study.db") as store:
+        folder, told = self.folder, watcher or SilentWatcher()
+        with (
+            FolderLock(folder, wait, on_wait=lambda sentence: told.stage(sentence, done=False)),
+            Store.open(folder / "study.db", durability=self.durability) as store,
+        ):
             self._claim(store)
             stages = Stages(
                 store, (folder / "models").absolute(), self.model, ScenarioSet(self.scenarios),
-                ScenarioSet(self.native), self.protocol, self._style, watcher or SilentWatcher(),
+                ScenarioSet(self.native), self.protocol, self._style, told,
             )  # fmt: skip
-            result = StudyResult(self.model, self.control, tuple(self._score(stages.run(seed)) for seed in self.seeds))
-            _write(folder / "result.json", json.dumps(result.to_dict(), indent=1, ensure_ascii=False) + "\n")
+            result = self._result(stages)
+            _write(folder / "result.json", result_text(result))
             return result
+
+    def _result(self, stages: Stages) -> StudyResult:
+        seeds = []
+        for seed in self.seeds:
+            data = stages.run(seed)
+            stages.store.manifest[f"seed {seed}"] = _made_of(data)
+            seeds.append(self._score(data))
+        return StudyResult(self.model, self.control, tuple(seeds))
 
     @property
     def _style(self) -> PromptStyle:
@@ -147,10 +165,33 @@ class Study:
                 f"{self.folder} holds another study (it differs in {', '.join(differs)}); give another folder, "
                 "or remove this one if it is no longer needed"
             )
+        store.manifest["recipe"] = recipe_of(self)  # seeds may have been added, and scoring may have other settings
+        now, runs = surroundings(), store.manifest.get("surroundings", [])
+        if now not in runs:
+            store.manifest["surroundings"] = [*runs, now]
 
 
 def _hash(scenarios: Iterable[DecisionScenario]) -> str:
     return ScenarioSet(scenarios).hash
+
+
+def _made_of(data: SeedData) -> dict[str, JsonValue]:
+    """Hashes of what a seed was shown, and how each of its models was trained, with the settings as they were used."""
+    draw = data.draw
+    return {
+        "preferences": draw.preferences.hash,
+        "trials": {"instil": draw.instil.hash, "measure": draw.measure.hash, "native": draw.native.hash},
+        "trainings": {
+            name: tuned.model_dump(mode="json", include={"data", "spec", "n_examples", "steps", "style"})
+            | {"model": tuned.ref.key, "base": tuned.base.key}
+            for name, tuned in data.tuned.items()
+        },
+    }
+
+
+def result_text(result: StudyResult) -> str:
+    """What ``result.json`` holds."""
+    return json.dumps(result.to_dict(), indent=1, ensure_ascii=False) + "\n"
 
 
 def _write(path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from introspect.training.checks import (
 )
 from introspect.training.examples import Example, choice_examples, report_examples, training_set
 from introspect.training.fine_tuner import FineTuned, FineTuner
+from introspect.training.jobs import StoredJobs
 from introspect.training.replies import StoredReplies
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Example",
     "FineTuned",
     "FineTuner",
+    "StoredJobs",
     "StoredReplies",
     "TrainingWarning",
     "check_answers",

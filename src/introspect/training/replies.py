@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
@@ -44,16 +44,15 @@ class StoredReplies:
         Raises:
             StoreError: The entry was damaged, or holds a reply that this version cannot read.
         """
-        text = self._store.get_reply(key)
-        if text is None:
-            return None
-        try:
-            return Reply.model_validate_json(text)
-        except ValidationError as error:
-            raise StoreError(
-                f"{self._store.path}: reply {key} cannot be read by this version of introspect: "
-                f"{error.errors()[0]['msg']}"
-            ) from error
+        return self.get_many((key,)).get(key)
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Reply]:
+        """The replies kept under these keys.
+
+        Raises:
+            StoreError: An entry was damaged, or holds a reply that this version cannot read.
+        """
+        return self._read(self._store.get_replies(keys))
 
     def put(self, key: str, request: Request, reply: Reply, info: ModelInfo) -> None:
         """Keep a reply; it survives the death of the process once this returns.
@@ -66,6 +65,31 @@ class StoredReplies:
     def put_many(self, entries: Iterable[tuple[str, Request, Reply, ModelInfo]]) -> None:
         """Keep many replies in one transaction: all or none."""
         self._store.put_replies([self._row(*entry) for entry in entries])
+
+    def put_failed(self, entries: Iterable[tuple[str, Request, Reply, ModelInfo]]) -> None:
+        """Note failed replies, so that a replay without the model knows what the study went on with."""
+        self._store.put_failures([self._row(*entry) for entry in entries])
+
+    def get_failed(self, keys: Sequence[str]) -> dict[str, Reply]:
+        """The failed replies noted under these keys."""
+        return self._read(self._store.get_failures(keys))
+
+    @property
+    def waits(self) -> bool:
+        """Whether each commit waits for the disk, so that an event loop should not do it itself."""
+        return self._store.durability == "full"
+
+    def _read(self, texts: Mapping[str, str]) -> dict[str, Reply]:
+        replies = {}
+        for key, text in texts.items():
+            try:
+                replies[key] = Reply.model_validate_json(text)
+            except ValidationError as error:
+                raise StoreError(
+                    f"{self._store.path}: reply {key} cannot be read by this version of introspect: "
+                    f"{error.errors()[0]['msg']}"
+                ) from error
+        return replies
 
     def _row(self, key: str, request: Request, reply: Reply, info: ModelInfo) -> ReplyRow:
         # JSON has no infinity: it would come back as null, and as an error long after the model was paid for.
