@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from introspect._random import RNG, root_seed, stream
+from introspect.decision.trial_set import TrialSet
 from introspect.errors import MeasureError
-from introspect.measure.accuracy import Accuracy
-from introspect.measure.moments import Moments, correlation
+from introspect.measure.accuracy import NOT_GIVEN, Accuracy
+from introspect.measure.agreement import agreement_of
+from introspect.measure.baselines import baselines_of
+from introspect.measure.ceiling import Ceiling, ceiling_of, weight_halves
+from introspect.measure.choice_model import ChoiceModel
+from introspect.measure.choice_table import ChoiceTable
+from introspect.measure.intervals import IntervalMethod, calibration_of, pooled_interval, within_of
+from introspect.measure.learned_weights import LearnedWeights
+from introspect.measure.nulls import null_draws
 from introspect.measure.pairing import Pairing, WeightsLike, pair
+from introspect.measure.partial import NAMES as PARTIAL_NAMES
+from introspect.measure.partial import Partial, partial_of
+from introspect.measure.provenance import choices_behind, reports_used
+from introspect.measure.repeats import Repeats, ReportHalves, repeats_of, report_halves, usable_reports
 from introspect.measure.report_table import ReportTable
-from introspect.measure.resampling import (
-    Interval,
-    bootstrap_counts,
-    p_value,
-    percentile_interval,
-    permuted_cross_products,
-    shuffled_cross_products,
-)
+from introspect.measure.resampling import MIN_UNITS, Resamples, p_value
 from introspect.measure.rise import Rise, rise_between
 
 __all__ = ["MIN_CONTEXTS", "AccuracyMetric"]
 
 Floats = NDArray[np.float64]
 
-MIN_CONTEXTS = 10
-"""Below this many contexts a bootstrap over contexts is too short to be believed: no interval is given."""
-
-LEVEL = 0.95
+MIN_CONTEXTS = MIN_UNITS
+"""Below this many contexts no interval is given."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,10 @@ class AccuracyMetric:
     Attributes:
         n_boot: Bootstrap resamples of contexts.
         n_null: Draws from each permutation null; the smallest possible p is 1 / (1 + n_null).
+        n_splits: Random halvings of trials and of repeated reports, for the ceilings.
+        interval: Interval of the pooled r over contexts: "z-t" (bootstrap on Fisher's z, each resample
+            studentised by its own error), "percentile" (too short below some 50 contexts) or "jackknife"
+            (Student's t on Fisher's z).
 
     Example:
         >>> learned = {f"k{i}": {"age": i - 7.0, "price": 3.0, "size": 2.0 - i} for i in range(12)}
@@ -51,19 +59,39 @@ class AccuracyMetric:
 
     n_boot: int = 2000
     n_null: int = 2000
+    n_splits: int = 20
+    interval: IntervalMethod = "z-t"
 
     def __post_init__(self) -> None:
         if self.n_boot < 1 or self.n_null < 1:
             raise MeasureError(f"n_boot and n_null must be at least 1, got {self.n_boot} and {self.n_null}")
+        if self.n_splits < 1:
+            raise MeasureError(f"n_splits must be at least 1, got {self.n_splits}")
+        if self.interval not in get_args(IntervalMethod):
+            raise MeasureError(f"interval must be one of {', '.join(get_args(IntervalMethod))}, got {self.interval!r}")
 
-    def score(self, reports: WeightsLike, weights: WeightsLike, rng: RNG) -> Accuracy:
+    def score(
+        self,
+        reports: WeightsLike,
+        weights: WeightsLike,
+        rng: RNG,
+        *,
+        choices: ChoiceTable | TrialSet | None = None,
+        target: WeightsLike | None = None,
+        others: WeightsLike | None = None,
+        model: ChoiceModel | None = None,
+    ) -> Accuracy:
         """How well the reports match the weights.
 
         Args:
             reports: A ReportTable, or scenario_id -> {predictor: weight}. Its contexts are the ones asked
                 about.
             weights: LearnedWeights, or scenario_id -> {predictor: weight}.
-            rng: Seed of the bootstrap and of the nulls.
+            rng: Seed of the bootstrap, of the nulls and of the halvings.
+            choices: The choices that the weights were fitted to: gives the ceiling and r without their noise.
+            target: The preference that was taught: gives r beyond it.
+            others: Reports of another model, or of the same one before it was taught: gives r beyond them.
+            model: The estimator for halves of the choices; as the weights were fitted, as far as that is known.
 
         Raises:
             MeasureError: A scenario's predictors have different names on the two sides.
@@ -71,62 +99,58 @@ class AccuracyMetric:
         seed = root_seed(rng)
         pairing = pair(reports, weights)
         moments = pairing.moments
+        resamples = Resamples.of(len(pairing), self.n_boot, stream(seed, "accuracy", "bootstrap"))
         reasons: dict[str, str] = {}
-        pooled = moments.pooled() if len(moments) else math.nan
-        if not len(moments):
-            reasons["pooled_r"] = "no context could be scored"
-        elif math.isnan(pooled):
-            reasons["pooled_r"] = "one side does not vary at all"
-        within = moments.within()
-        defined = within[np.isfinite(within)]
-        if not defined.size:
-            reasons["mean_within_r"] = "in no context do both sides vary"
-        elif defined.size < len(moments):
-            reasons["within_r"] = f"constant on one side in {len(moments) - defined.size} contexts"
-        interval, within_interval = self._intervals(moments, within, seed, reasons)
-        shuffle, permutation = self._nulls(pairing, seed)
-        p_shuffle, p_permutation = p_value(shuffle, pooled), p_value(permutation, pooled)
-        if math.isnan(p_shuffle):
-            reasons["p_shuffle"] = "needs a defined r and two contexts with equally many predictors"
-        if math.isnan(p_permutation):
-            reasons["p_permutation"] = "needs a defined r"
-        response_rate = reports.response_rate if isinstance(reports, ReportTable) else math.nan
-        if math.isnan(response_rate):
-            reasons["response_rate"] = "no single reports were given"
-        signs, tops, cosines = _agreements(pairing)
-        if not len(moments):
-            for name in ("sign_agreement", "top_agreement", "mean_cosine"):
-                reasons[name] = "no context could be scored"
+        r = moments.pooled() if len(moments) else math.nan
+        if math.isnan(r):
+            reasons["pooled_r"] = "one side does not vary at all" if len(moments) else "no context could be scored"
         if not pairing.n_asked:
             reasons["coverage"] = "no context was asked about"
-        if not pairing.signed:
-            signs = []
-            reasons["sign_agreement"] = "the reports say no signs; magnitudes were compared"
+        nulls = null_draws(pairing, self.n_null, seed)
+        p_shuffle, p_permutation = p_value(nulls.shuffle, r), p_value(nulls.permutation, r)
+        if math.isnan(p_shuffle):
+            reasons["p_shuffle"] = "needs a defined r and two contexts with equally many predictors"
+        if math.isnan(nulls.shuffle_r):
+            reasons["shuffle_r"] = reasons["p_shuffle"]
+        if math.isnan(p_permutation):
+            reasons["p_permutation"] = "needs a defined r"
+        if math.isnan(p_shuffle) or math.isnan(p_permutation):
+            reasons["p"] = "needs both nulls"
+        repeats, repeat_halves = self._repeats(reports, pairing, resamples, seed)
+        ceiling = self._ceiling(pairing, weights, choices, model, repeats, repeat_halves, resamples, seed)
+        baselines = baselines_of(pairing, resamples, stream(seed, "accuracy", "prior"))
+        for part in (repeats, ceiling, baselines):
+            reasons |= part.reasons
         return Accuracy(
-            pooled_r=pooled,
-            pooled_interval=interval,
-            mean_within_r=_mean(defined),
-            mean_within_interval=within_interval,
-            median_within_r=float(np.median(defined)) if defined.size else math.nan,
-            sign_agreement=_mean(signs),
-            top_agreement=_mean(tops),
-            mean_cosine=_mean(cosines),
+            pooled_r=r,
+            pooled_interval=pooled_interval(moments, resamples, self.interval, reasons),
             coverage=len(pairing) / pairing.n_asked if pairing.n_asked else math.nan,
-            response_rate=response_rate,
             # NaN-propagating: one null alone is not enough, so without both there is no p.
             p=float(np.maximum(p_shuffle, p_permutation)),
             p_shuffle=p_shuffle,
             p_permutation=p_permutation,
-            shuffle_quantiles=_quantiles(shuffle),
-            permutation_quantiles=_quantiles(permutation),
+            shuffle_quantiles=_quantiles(nulls.shuffle),
+            permutation_quantiles=_quantiles(nulls.permutation),
+            shuffle_r=nulls.shuffle_r,
+            n_lone=nulls.n_lone,
             n_contexts=len(pairing),
-            n_within=int(defined.size),
             n_points=int(moments.sums[:, 0].sum()),
             n_asked=pairing.n_asked,
             dropped=pairing.dropped,
-            reasons=reasons,
-            within_r=dict(zip(moments.ids, within.tolist(), strict=True)),
             moments=moments,
+            interval_method=self.interval,
+            ceiling=ceiling,
+            repeats=repeats,
+            baselines=baselines,
+            partial=self._partial(pairing, target, "target", "partial", resamples, seed, reasons),
+            beyond_others=self._partial(pairing, others, "others", "beyond_others", resamples, seed, reasons),
+            learned_vs_target_r=_target_r(target, weights, reasons),
+            **within_of(moments, resamples, reasons),
+            **calibration_of(moments, resamples, reasons),
+            **agreement_of(pairing, weights, reasons),
+            **reports_used(reports, pairing, reasons),
+            **choices_behind(pairing, weights, reasons),
+            reasons=reasons,
         )
 
     def compare(
@@ -168,57 +192,103 @@ class AccuracyMetric:
             rng=root_seed(rng),
         )
 
-    def _intervals(
-        self, moments: Moments, within: Floats, seed: int, reasons: dict[str, str]
-    ) -> tuple[Interval, Interval]:
-        if len(moments) < MIN_CONTEXTS:
-            too_few = f"{len(moments)} contexts; an interval over contexts needs at least {MIN_CONTEXTS}"
-            reasons["pooled_interval"] = reasons["mean_within_interval"] = too_few
-            return Interval.undefined(), Interval.undefined()
-        counts = bootstrap_counts(len(moments), self.n_boot, stream(seed, "accuracy", "bootstrap"))
-        pooled = percentile_interval(moments.resampled(counts), LEVEL)
-        if math.isnan(pooled.low):
-            reasons["pooled_interval"] = "r is undefined in every resample"
-        defined = np.isfinite(within)
-        if np.count_nonzero(defined) < MIN_CONTEXTS:
-            reasons["mean_within_interval"] = f"r is defined inside fewer than {MIN_CONTEXTS} contexts"
-            return pooled, Interval.undefined()
-        with np.errstate(invalid="ignore"):
-            means = counts[:, defined] @ within[defined] / counts[:, defined].sum(axis=1)
-        return pooled, percentile_interval(means, LEVEL)
+    def _repeats(
+        self, reports: WeightsLike, pairing: Pairing, resamples: Resamples, seed: int
+    ) -> tuple[Repeats, ReportHalves | None]:
+        if not isinstance(reports, ReportTable) or not len(pairing):
+            why = "no context could be scored" if isinstance(reports, ReportTable) else NOT_GIVEN["reports"]
+            names = [name for name in Repeats.__dataclass_fields__ if name != "reasons"]
+            return Repeats(reasons=dict.fromkeys(names, why)), None
+        single = usable_reports(reports, pairing)
+        halves = report_halves(single, self.n_splits, stream(seed, "accuracy", "repeats"), pairing.signed)
+        return repeats_of(pairing, single, halves, resamples), halves
 
-    def _nulls(self, pairing: Pairing, seed: int) -> tuple[Floats, Floats]:
-        """r of shuffled and of permuted reports. Only the cross products move and are recomputed."""
-        groups = pairing.by_width()
-        total = pairing.moments.sums.sum(axis=0)
-        outcomes = []
-        for kind, draw in (("shuffle", shuffled_cross_products), ("permutation", permuted_cross_products)):
-            if not groups or (kind == "shuffle" and all(len(x) < 2 for x, _ in groups)):
-                outcomes.append(np.full(1, np.nan))
-                continue
-            rng = stream(seed, "accuracy", kind)
-            sums = np.repeat(total[None], self.n_null, axis=0)
-            sums[:, 5] = sum(draw(x, y, self.n_null, rng) for x, y in groups)
-            outcomes.append(correlation(sums))
-        return outcomes[0], outcomes[1]
+    def _ceiling(
+        self,
+        pairing: Pairing,
+        weights: WeightsLike,
+        choices: ChoiceTable | TrialSet | None,
+        model: ChoiceModel | None,
+        repeats: Repeats,
+        repeat_halves: ReportHalves | None,
+        resamples: Resamples,
+        seed: int,
+    ) -> Ceiling:
+        halves = None
+        if choices is not None and len(pairing):
+            trials = choices.trials if isinstance(choices, ChoiceTable) else choices
+            names = {scenario.id: scenario.predictors for scenario in trials.scenarios}
+            rng = stream(seed, "accuracy", "trials")
+            split = split_halves(model or _estimator(weights), choices, self.n_splits, rng)
+            halves = weight_halves(pairing, split, names)
+        return ceiling_of(
+            pairing,
+            halves,
+            repeat_halves,
+            resamples,
+            no_halves=NOT_GIVEN["choices"] if choices is None else "",
+            no_reports=repeats.reasons["single_r"] if repeat_halves is None else "",
+        )
+
+    def _partial(
+        self,
+        pairing: Pairing,
+        third: WeightsLike | None,
+        what: str,
+        prefix: str,
+        resamples: Resamples,
+        seed: int,
+        reasons: dict[str, str],
+    ) -> Partial:
+        if third is None:
+            found = Partial(reasons=dict.fromkeys(PARTIAL_NAMES, NOT_GIVEN[what]))
+        else:
+            found = partial_of(pairing, third, resamples, self.n_null, seed, f"accuracy {prefix}")
+        flat = {"p_shuffle": f"{prefix}_p_context", "p_permutation": f"{prefix}_p_attribute"}
+        flat |= {name: f"{prefix}_{name}" for name in ("r", "interval", "p")}
+        flat |= {"reported_r": f"reported_vs_{what}_r"} | ({"learned_r": "others_r"} if what == "others" else {})
+        reasons |= {flat[name]: why for name, why in found.reasons.items() if name in flat}
+        return found
 
 
-def _agreements(pairing: Pairing) -> tuple[list[float], list[float], list[float]]:
-    """Sign hits per predictor, top hits and cosine per context. A reported 0 agrees with no sign."""
-    signs: list[float] = []
-    tops: list[float] = []
-    cosines: list[float] = []
-    for said, learned in zip(pairing.said, pairing.learned, strict=True):
-        used = learned != 0
-        signs += (np.sign(said[used]) == np.sign(learned[used])).astype(float).tolist()
-        heaviest = np.abs(said) >= np.abs(said).max() * (1 - 1e-12)
-        tops.append(float(heaviest[np.abs(learned).argmax()]) / np.count_nonzero(heaviest))
-        cosines.append(float(said @ learned / (np.linalg.norm(said) * np.linalg.norm(learned))))
-    return signs, tops, cosines
+def split_halves(
+    model: ChoiceModel, choices: ChoiceTable | TrialSet, n_splits: int, rng: np.random.Generator
+) -> dict[str, tuple[Floats, Floats]]:
+    """Weights fitted to both halves of each scenario's trials, over random splits: id -> [S, P] and [S, P]."""
+    if hasattr(model, "split_halves"):
+        found: dict[str, tuple[Floats, Floats]] = model.split_halves(choices, n_splits, rng)
+        return found
+    trials = choices.trials if isinstance(choices, ChoiceTable) else choices
+    chosen = choices.chosen if isinstance(choices, ChoiceTable) else choices.labels
+    ids = trials.scenario_ids
+    halves = {s.id: tuple(np.full((n_splits, s.n_predictors), np.nan) for _ in range(2)) for s in trials.scenarios}
+    for split in range(n_splits):
+        second = np.zeros(len(ids), bool)
+        for name in halves:
+            rows = rng.permutation(np.flatnonzero((ids == name) & (chosen >= 0)))
+            second[rows[len(rows) // 2 :]] = True
+        for side, mask in enumerate((~second, second)):
+            fit = model.fit(choices.take(mask & (chosen >= 0)))
+            for name, coef in zip(fit.scenario_ids, fit.coef, strict=True):
+                halves[name][side][split] = coef
+    return {name: (one, two) for name, (one, two) in halves.items()}
 
 
-def _mean(values: Floats | list[float]) -> float:
-    return float(np.mean(values)) if len(values) else math.nan
+def _estimator(weights: WeightsLike) -> ChoiceModel:
+    if not isinstance(weights, LearnedWeights):
+        return ChoiceModel()
+    return ChoiceModel(tau=weights.tau, intercept_sd=weights.intercept_sd)
+
+
+def _target_r(target: WeightsLike | None, weights: WeightsLike, reasons: dict[str, str]) -> float:
+    if target is None:
+        reasons["learned_vs_target_r"] = NOT_GIVEN["target"]
+        return math.nan
+    moments = pair(target, weights).moments
+    r = moments.pooled() if len(moments) else math.nan
+    if math.isnan(r):
+        reasons["learned_vs_target_r"] = "no context has both" if not len(moments) else "one side does not vary at all"
+    return r
 
 
 def _quantiles(draws: Floats) -> tuple[float, float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from introspect.measure.learned_weights import LearnedWeights
 from introspect.measure.moments import Moments
 from introspect.measure.report_table import ReportTable
 
-__all__ = ["Pairing", "WeightsLike", "pair"]
+__all__ = ["Pairing", "WeightsLike", "max_scaled", "pair"]
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +34,7 @@ class Pairing:
         n_asked: Contexts on the reporting side, comparable or not.
         dropped: Reason -> ids of the contexts that were left out for it.
         signed: Whether reports say signs; without, magnitudes are compared.
+        predictors: Names of each context's predictors, in the order of the vectors.
     """
 
     ids: tuple[str, ...]
@@ -41,23 +43,51 @@ class Pairing:
     n_asked: int
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)
     signed: bool = True
+    predictors: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
+    @cached_property
     def moments(self) -> Moments:
         """Sums that the correlations and their resamples are computed from."""
-        return Moments.of(list(self.ids), list(self.said), list(self.learned))
+        return Moments.of(self.ids, self.said, self.learned)
 
     def by_width(self) -> list[tuple[Floats, Floats]]:
         """The two sides as arrays [C, P], one pair of arrays per number of predictors."""
-        widths = sorted({len(vector) for vector in self.said})
-        groups = []
-        for width in widths:
-            rows = [i for i, vector in enumerate(self.said) if len(vector) == width]
-            groups.append((np.stack([self.said[i] for i in rows]), np.stack([self.learned[i] for i in rows])))
-        return groups
+        return [(said, learned) for _, said, learned in self.groups()]
+
+    def groups(self) -> list[tuple[NDArray[np.intp], Floats, Floats]]:
+        """Contexts with equally many predictors together: their places, and the two sides as arrays [C, P]."""
+        widths = np.array([len(vector) for vector in self.said])
+        places = [np.flatnonzero(widths == width) for width in np.unique(widths)]
+        return [(at, np.stack([self.said[i] for i in at]), np.stack([self.learned[i] for i in at])) for at in places]
+
+    def beside(self, side: WeightsLike) -> list[Floats | None]:
+        """A third side's vector for each of the contexts, predictors in the same order, scaled like the others.
+
+        None where it has none that can be compared: missing, incomplete or all zero.
+        """
+        vectors, _ = _vectors(side)
+        found: list[Floats | None] = []
+        for name, order in zip(self.ids, self.predictors, strict=True):
+            own = vectors.get(name, {})
+            vector = np.array([float(own.get(predictor, np.nan)) for predictor in order])
+            if not self.signed:
+                vector = np.abs(vector)
+            found.append(max_scaled(vector) if np.isfinite(vector).all() and vector.any() else None)
+        return found
+
+    def take(self, rows: NDArray[np.intp]) -> Pairing:
+        """Some of the contexts, by increasing places."""
+        return Pairing(
+            ids=tuple(self.ids[i] for i in rows),
+            said=tuple(self.said[i] for i in rows),
+            learned=tuple(self.learned[i] for i in rows),
+            n_asked=len(rows),
+            signed=self.signed,
+            predictors=tuple(self.predictors[i] for i in rows),
+        )
 
 
 def pair(reports: WeightsLike, weights: WeightsLike) -> Pairing:
@@ -102,7 +132,21 @@ def pair(reports: WeightsLike, weights: WeightsLike) -> Pairing:
         n_asked=len(asked),
         dropped={reason: tuple(names) for reason, names in sorted(dropped.items())},
         signed=signed,
+        predictors=tuple(tuple(learned[name]) for name, _, _ in kept),
     )
+
+
+def max_scaled(vectors: Floats) -> Floats:
+    """Rescaled so that the largest magnitude on the last axis is 100; NaN where all are 0.
+
+    Example:
+        >>> max_scaled(np.array([[1.0, -2.0], [0.0, 0.0]]))
+        array([[  50., -100.],
+               [  nan,   nan]])
+    """
+    with np.errstate(invalid="ignore"):
+        scaled: Floats = vectors / np.abs(vectors).max(axis=-1, keepdims=True) * 100.0
+    return scaled
 
 
 def _compare(
@@ -131,12 +175,7 @@ def _compare(
         return "report all zero"
     if not b.any():
         return "learned weights all zero"
-    return _scaled(a), _scaled(b)
-
-
-def _scaled(vector: Floats) -> Floats:
-    scaled: Floats = vector / np.abs(vector).max() * 100.0
-    return scaled
+    return max_scaled(a), max_scaled(b)
 
 
 def _vectors(side: WeightsLike) -> tuple[dict[str, Mapping[str, float]], dict[str, str]]:

@@ -119,24 +119,9 @@ class ReportTable:
             >>> both.model, sorted(both.mean())
             ('fold 1+fold 2', ['boat', 'flat'])
         """
-        if not tables:
-            raise MeasureError("there is no table to concatenate")
-        if len({table.signed for table in tables}) > 1:
-            raise MeasureError("reports with and without signs cannot stand in one table")
-        predictors: dict[str, Sequence[str]] = {}
-        for table in tables:
-            twice = set(table.scenario_ids) & set(predictors)
-            if twice:
-                raise MeasureError(f"scenarios {sorted(twice)[:5]} are in more than one of the tables")
-            predictors |= dict(zip(table.scenario_ids, table.predictors, strict=True))
-        seeds = {table.seed for table in tables}
-        source = {
-            "model": "+".join(dict.fromkeys(table.model for table in tables)),
-            "probe": "+".join(dict.fromkeys(table.probe for table in tables)),
-            "seed": seeds.pop() if len(seeds) == 1 else -1,
-            "signed": tables[0].signed,
-        }
-        return cls.of_rows([row for table in tables for row in table._rows()], predictors, source)
+        from introspect.measure.report_join import joined_reports
+
+        return joined_reports(tables)
 
     def __len__(self) -> int:
         return len(self.scenario_index)
@@ -250,7 +235,7 @@ class ReportTable:
     def to_jsonl(self, path: Path | str) -> None:
         """Write JSON Lines: a header with model, probe and predictors, then one report a line."""
         header = {**self._source(), "predictors": dict(zip(self.scenario_ids, self.predictors, strict=True))}
-        write_jsonl(path, "report_table", header, self._rows())
+        write_jsonl(path, "report_table", header, self.to_rows())
 
     @classmethod
     def from_jsonl(cls, path: Path | str) -> ReportTable:
@@ -343,7 +328,8 @@ class ReportTable:
     def _source(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _SOURCE}
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def to_rows(self) -> list[dict[str, Any]]:
+        """One plain record per report, as `of_rows` takes them."""
         rows = []
         for i, c in enumerate(self.scenario_index.tolist()):
             given = zip(self.predictors[c], self.weights[i].tolist(), strict=False)
@@ -363,7 +349,7 @@ class ReportTable:
 
     def _flat_rows(self) -> list[dict[str, Any]]:
         flat = []
-        for row, c in zip(self._rows(), self.scenario_index.tolist(), strict=True):
+        for row, c in zip(self.to_rows(), self.scenario_index.tolist(), strict=True):
             same: dict[str, Any] = {name: json.dumps(row[name]) for name in ("text", "problems", "shown")}
             same |= {name: row[name] for name in ("scenario_id", "repeat", "status")}
             same |= {**self._source(), "signed": int(self.signed)}

@@ -28,6 +28,12 @@ __all__ = ["ARMS", "Arm", "arms_of", "drift_of", "rises_of"]
 ARMS = ("untuned", "instilled", "report-trained", "native-before", "native-after")
 """The arms of the published study; the others are the controls that it lacks."""
 
+_TOLD = frozenset({
+    "pooled_r", "pooled_interval", "mean_within_r", "mean_within_interval", "within_r", "p_shuffle", "p_permutation",
+    "sign_agreement", "top_agreement", "mean_cosine", "coverage", "response_rate",
+})  # fmt: skip
+"""Numbers whose reasons a study's table repeats; those of all others are in `Accuracy`."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -79,7 +85,7 @@ class Arm:
         plain: dict[str, JsonValue] = {
             k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
         }
-        plain["reasons"] = dict(a.reasons)
+        plain["reasons"] = {name: why for name, why in a.doubts.items() if name in _TOLD}
         return plain
 
 
