@@ -59,11 +59,15 @@ from introspect.measure import diagnose as diagnose
 from introspect.show import plot_reports as plot_reports
 from introspect.store import Store as Store
 from introspect.study import Arm as Arm
+from introspect.study import Assumptions as Assumptions
+from introspect.study import MeasurementPlan as MeasurementPlan
 from introspect.study import Study as Study
 from introspect.study import StudyProtocol as StudyProtocol
 from introspect.study import StudyResult as StudyResult
 from introspect.study import chat_study as chat_study
+from introspect.study import cheapest_plan as cheapest_plan
 from introspect.study import organism_study as organism_study
+from introspect.study import plan as plan
 from introspect.subjects import SimulatedAgent as SimulatedAgent
 from introspect.subjects import grow_organism as grow_organism
 from introspect.subjects import native_scenarios as native_scenarios

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
+from introspect import cli_plan
 from introspect._version import __version__
 from introspect.errors import BackendError, ConfigError, IntrospectError, MissingExtraError
 
@@ -111,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     get = actions.add_parser("get", help="fetch and unpack a model")
     get.add_argument("name", metavar="NAME", help="smollm2")
     get.set_defaults(run=_get)
+
+    cli_plan.add_parser(commands)
 
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)

@@ -1,8 +1,10 @@
 """Studies: the chain of draw, instil, measure, ask, score and train, with its arms, gates and plan."""
 
 from introspect.study.arms import ARMS, Arm
+from introspect.study.costs import StagePlan, StudyPlan
 from introspect.study.gates import Gate
-from introspect.study.plan import StagePlan, StudyPlan
+from introspect.study.imagined import Assumptions
+from introspect.study.planner import Expected, MeasurementPlan, cheapest_plan, plan
 from introspect.study.presets import CHAT_PROTOCOL, ORGANISM_PROTOCOL, chat_study, organism_study
 from introspect.study.protocol import StudyProtocol
 from introspect.study.result import SeedResult, StudyResult
@@ -14,7 +16,10 @@ __all__ = [
     "CHAT_PROTOCOL",
     "ORGANISM_PROTOCOL",
     "Arm",
+    "Assumptions",
+    "Expected",
     "Gate",
+    "MeasurementPlan",
     "ProgressWatcher",
     "SeedResult",
     "SilentWatcher",
@@ -24,5 +29,7 @@ __all__ = [
     "StudyProtocol",
     "StudyResult",
     "chat_study",
+    "cheapest_plan",
     "organism_study",
+    "plan",
 ]

@@ -16,8 +16,8 @@ from introspect.errors import ConfigError, StoreError
 from introspect.measure import AccuracyMetric
 from introspect.store import Durability, FolderLock, Store
 from introspect.study.arms import arms_of, drift_of, rises_of
+from introspect.study.costs import StudyPlan, plan_study
 from introspect.study.gates import gates_of
-from introspect.study.plan import StudyPlan, plan_study
 from introspect.study.protocol import StudyProtocol
 from introspect.study.recipe import recipe_of
 from introspect.study.result import SeedResult, StudyResult
