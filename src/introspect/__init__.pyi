@@ -26,6 +26,8 @@ from introspect.decision import Preference as Preference
 from introspect.decision import PreferenceSampler as PreferenceSampler
 from introspect.decision import PreferenceSet as PreferenceSet
 from introspect.decision import PromptStyle as PromptStyle
+from introspect.decision import RuleSampler as RuleSampler
+from introspect.decision import RuleSet as RuleSet
 from introspect.decision import ScenarioSet as ScenarioSet
 from introspect.decision import Trial as Trial
 from introspect.decision import TrialGenerator as TrialGenerator
@@ -55,6 +57,7 @@ from introspect.measure import Diagnosis as Diagnosis
 from introspect.measure import LearnedWeights as LearnedWeights
 from introspect.measure import ReportTable as ReportTable
 from introspect.measure import SelfReportProbe as SelfReportProbe
+from introspect.measure import compare_rules as compare_rules
 from introspect.measure import diagnose as diagnose
 from introspect.show import plot_reports as plot_reports
 from introspect.store import Store as Store

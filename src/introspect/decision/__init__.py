@@ -11,6 +11,18 @@ from introspect.decision.preference import Preference
 from introspect.decision.preference_set import PreferenceSet
 from introspect.decision.prompt import AttributeText, ChatMessage, Prompt, PromptContent
 from introspect.decision.reading import PARSER_VERSION, ChoiceReading, ReadingStatus, ReportReading
+from introspect.decision.rules import (
+    ChoiceRule,
+    Criterion,
+    Cutoff,
+    InteractionRule,
+    LexicographicRule,
+    LinearRule,
+    RuleSampler,
+    RuleSet,
+    ScreeningRule,
+    linear_control,
+)
 from introspect.decision.sampler import PreferenceSampler
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.scenario_set import ScenarioSet
@@ -26,8 +38,14 @@ __all__ = [
     "ChatMessage",
     "ChatStyle",
     "ChoiceReading",
+    "ChoiceRule",
+    "Criterion",
+    "Cutoff",
     "DecisionScenario",
+    "InteractionRule",
     "LeakageReport",
+    "LexicographicRule",
+    "LinearRule",
     "OrganismStyle",
     "Preference",
     "PreferenceSampler",
@@ -37,7 +55,10 @@ __all__ = [
     "PromptStyle",
     "ReadingStatus",
     "ReportReading",
+    "RuleSampler",
+    "RuleSet",
     "ScenarioSet",
+    "ScreeningRule",
     "Trial",
     "TrialBlock",
     "TrialGenerator",
@@ -45,6 +66,7 @@ __all__ = [
     "catalogue",
     "check_leakage",
     "label",
+    "linear_control",
     "option_label",
     "organism_scenarios",
     "trial_of",

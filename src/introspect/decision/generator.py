@@ -27,6 +27,7 @@ from introspect.decision.designs.pool import PoolSource
 from introspect.decision.designs.sides import balanced_sides
 from introspect.decision.labels import LabelRule, label
 from introspect.decision.preference import Preference
+from introspect.decision.rules.base import ChoiceRule
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.trial_block import TrialBlock
 from introspect.decision.trial_set import TrialSet
@@ -157,14 +158,14 @@ class TrialGenerator(Record):
     def label(
         self,
         trials: TrialSet,
-        preferences: Mapping[str, Preference],
+        preferences: Mapping[str, ChoiceRule],
         rule: LabelRule = "deterministic",
         *,
         rng: RNG,
         scale: float | None = None,
         lapse: float | None = None,
     ) -> TrialSet:
-        """The same trials with the choices these preferences make; see `label`."""
+        """The same trials with the choices these preferences, or other rules, make; see `label`."""
         return label(trials, preferences, rule, rng=rng, scale=scale, lapse=lapse)
 
     def _block(

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from introspect._random import RNG, root_seed, stream
 from introspect.decision.preference import Preference
 from introspect.decision.preference_set import weight_matrix
+from introspect.decision.rules.base import ChoiceRule
 from introspect.decision.trial_block import TrialBlock
 from introspect.decision.trial_set import TrialSet
 from introspect.errors import ScenarioError
 
-__all__ = ["LabelRule", "label", "utilities"]
+__all__ = ["LabelRule", "judged", "label", "utilities"]
 
 LabelRule = Literal["deterministic", "logistic", "lapse"]
 
@@ -27,20 +28,22 @@ _TIE = 1e-12
 
 def label(
     trials: TrialSet,
-    preferences: Mapping[str, Preference],
+    preferences: Mapping[str, ChoiceRule],
     rule: LabelRule = "deterministic",
     *,
     rng: RNG,
     scale: float | None = None,
     lapse: float | None = None,
 ) -> TrialSet:
-    """The same trials, labelled with the options that the preferences choose.
+    """The same trials, labelled with the options that the preferences, or other rules, choose.
 
     Args:
         trials: Any number of options.
-        preferences: By scenario id.
+        preferences: By scenario id; or rules of `introspect.decision.rules`, of one kind or of several.
         rule: "deterministic": the option of highest utility; exact ties are broken by a seeded coin.
-            "logistic": option i with probability proportional to exp(scale * utility_i / 100).
+            "logistic": option i with probability proportional to exp(scale * utility_i / 100), among those
+            that the rule has not ruled out. Lexicographic rules have no utilities to scale noise by: use
+            "lapse".
             "lapse": deterministic, but with probability `lapse` an option picked blindly.
         rng: Seed or generator. The labels have streams of their own per scenario: they move neither the
             design nor the labels of other scenarios.
@@ -72,19 +75,54 @@ def label(
     root = root_seed(rng)
     chosen = [np.empty(0, dtype=np.int8)]
     for block in trials.blocks:
-        weights = weight_matrix(preferences, block.scenarios)
-        utility = utilities(block, weights)
+        utility, size = judged(block, preferences, rule)
         if rule == "logistic":
             noise = -np.log(-np.log(_draws(block, root, "noise", block.n_options)))
             chosen.append((scale * utility / 100 + noise).argmax(axis=1).astype(np.int8))
             continue
-        best = _best(block, utility, np.abs(weights).sum(axis=1), root)
+        best = _best(block, utility, size, root)
         if rule == "lapse":
             draws = _draws(block, root, "lapse", 2)
             blind = np.minimum((draws[:, 1] * block.n_options).astype(np.int8), block.n_options - 1)
             best = np.where(draws[:, 0] < lapse, blind, best).astype(np.int8)
         chosen.append(best)
     return trials.with_labels(np.concatenate(chosen))
+
+
+def judged(
+    block: TrialBlock, preferences: Mapping[str, ChoiceRule], noise: LabelRule = "deterministic"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Utility of every option, [n, n_options] (-inf where ruled out), and each scenario's magnitude,
+    [n_scenarios].
+
+    Raises:
+        ScenarioError: A scenario has no (fitting) rule, or a rule has no utilities that this noise could use.
+    """
+    rules: dict[str, ChoiceRule] = {}
+    for scenario in block.scenarios:
+        if scenario.id not in preferences:
+            raise ScenarioError(f"scenario {scenario.id!r} has no preference; {len(preferences)} are given")
+        rules[scenario.id] = preferences[scenario.id]
+    linear = {name: rule for name, rule in rules.items() if isinstance(rule, Preference)}
+    if len(linear) == len(rules):
+        weights = weight_matrix(linear, block.scenarios)
+        return utilities(block, weights), np.abs(weights).sum(axis=1)
+    utility = np.empty((block.n, block.n_options))
+    for k, scenario in enumerate(block.scenarios):
+        rule = rules[scenario.id]
+        if rule.ordinal and noise == "logistic":
+            raise ScenarioError(
+                f"scenario {scenario.id!r}: a {type(rule).__name__} says which option is taken and not by how "
+                "much, so logistic noise has no scale there; use rule='lapse' or 'deterministic'"
+            )
+        rows = np.flatnonzero(block.scenario_index == k)
+        if isinstance(rule, Preference):  # by the same sums as above, to the last bit
+            vectors = np.zeros((len(block.scenarios), block.n_predictors))
+            vectors[k] = rule.vector(scenario)
+            utility[rows] = utilities(block.take(rows), vectors)
+        else:
+            utility[rows] = rule.utility(scenario, block.values[rows])
+    return utility, np.array([rules[s.id].magnitude for s in block.scenarios])
 
 
 def utilities(block: TrialBlock, weights: NDArray[np.float64]) -> NDArray[np.float64]:

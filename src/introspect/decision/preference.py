@@ -37,6 +37,7 @@ class Preference(Record):
 
     _kind: ClassVar[str] = "preference for scenario"
     _label: ClassVar[str] = "scenario_id"
+    ordinal: ClassVar[bool] = False
 
     scenario_id: Text
     weights: dict[str, float] = Field(min_length=1)
@@ -76,6 +77,11 @@ class Preference(Record):
                 f"got {', '.join(self.weights)}"
             )
         return np.array([self.weights[name] for name in scenario.predictors], dtype=np.float64)
+
+    @property
+    def magnitude(self) -> float:
+        """Sum of the weights' magnitudes; utility differences far below it are rounding."""
+        return sum(map(abs, self.weights.values()))
 
     def normalised(self) -> Preference:
         """The same preference with the largest magnitude at exactly 100.

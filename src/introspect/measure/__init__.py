@@ -21,6 +21,7 @@ from introspect.measure.report_probe import SelfReportProbe
 from introspect.measure.report_table import ReportTable
 from introspect.measure.resampling import Interval
 from introspect.measure.rise import Rise, rise_between
+from introspect.measure.rule_models import RuleComparison, RuleFit, compare_rules
 from introspect.measure.two_level import TwoLevel, two_level, two_level_rise
 
 __all__ = [
@@ -41,9 +42,12 @@ __all__ = [
     "PooledZ",
     "ReportTable",
     "Rise",
+    "RuleComparison",
+    "RuleFit",
     "SelfReportProbe",
     "TwoLevel",
     "WeightsLike",
+    "compare_rules",
     "diagnose",
     "fit_map",
     "pair",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from introspect.decision.preference import Preference
+from introspect.decision.labels import judged
+from introspect.decision.rules.base import ChoiceRule
 from introspect.decision.styles.base import PromptStyle
 from introspect.decision.trial_set import TrialSet
 from introspect.errors import PromptError, TrainingError
@@ -40,8 +41,8 @@ class TrainingWarning(UserWarning):
     """A training set or a tuned model that can be used, but should be looked at."""
 
 
-def contradictions(trials: TrialSet, preferences: Mapping[str, Preference]) -> NDArray[np.bool_]:
-    """Which labels take an option that these preferences do not prefer: bool [len(trials)]. Exact ties
+def contradictions(trials: TrialSet, preferences: Mapping[str, ChoiceRule]) -> NDArray[np.bool_]:
+    """Which labels take an option that these preferences (or rules) do not prefer: bool [len(trials)]. Exact ties
     contradict nothing.
 
     Raises:
@@ -55,15 +56,14 @@ def contradictions(trials: TrialSet, preferences: Mapping[str, Preference]) -> N
             raise TrainingError(
                 f"there is no preference for {len(missing)} of the trials' scenarios, the first of them {missing[0]!r}"
             )
-        vectors = np.array([preferences[s.id].vector(s) for s in block.scenarios], dtype=np.float64)
-        utility = np.einsum("nop,np->no", trials.encoded(block), vectors[block.scenario_index])
+        utility, magnitude = judged(block, preferences)
         taken = np.take_along_axis(utility, np.maximum(block.label, 0)[:, None].astype(np.intp), axis=1)[:, 0]
-        tolerance = 1e-9 * np.abs(vectors).sum(axis=1)[block.scenario_index]
+        tolerance = 1e-9 * magnitude[block.scenario_index]
         parts.append(taken < utility.max(axis=1) - tolerance)
     return np.concatenate(parts)
 
 
-def check_labels(trials: TrialSet, preferences: Mapping[str, Preference] | None, label_noise: float = 0.0) -> None:
+def check_labels(trials: TrialSet, preferences: Mapping[str, ChoiceRule] | None, label_noise: float = 0.0) -> None:
     """Refuse trials without labels, and labels that contradict the preferences more often than the noise
     explains.
 

@@ -22,6 +22,7 @@ from introspect.backend.training import TrainingSet, TrainingSpec
 from introspect.backend.wire import ModelRef, canonical
 from introspect.decision.generator import TrialGenerator
 from introspect.decision.preference import Preference
+from introspect.decision.rules.base import ChoiceRule
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.styles.base import PromptStyle
 from introspect.decision.trial_set import TrialSet
@@ -126,7 +127,7 @@ class FineTuner:
         self,
         base: ModelRef,
         trials: TrialSet,
-        preferences: Mapping[str, Preference] | None = None,
+        preferences: Mapping[str, ChoiceRule] | None = None,
         label_noise: float = 0.0,
     ) -> FineTuned:
         """Train a model to choose as the labels do. No weight is ever named to it.
@@ -134,7 +135,8 @@ class FineTuner:
         Args:
             base: The model to start from.
             trials: Labelled trials; one training example each.
-            preferences: What the labels follow, by scenario id: given, they are held against each other.
+            preferences: What the labels follow, by scenario id (other rules too): given, they are held against
+                each other.
             label_noise: Expected share of labels against the preferences (0 for deterministic labels).
 
         Returns:
@@ -151,7 +153,7 @@ class FineTuner:
         self,
         base: ModelRef,
         trials: TrialSet,
-        preferences: Mapping[str, Preference] | None = None,
+        preferences: Mapping[str, ChoiceRule] | None = None,
         label_noise: float = 0.0,
     ) -> FineTuned:
         """The asynchronous twin of `instil`."""
@@ -210,7 +212,7 @@ class FineTuner:
         self,
         base: ModelRef,
         trials: TrialSet,
-        preferences: Mapping[str, Preference] | None,
+        preferences: Mapping[str, ChoiceRule] | None,
         label_noise: float,
     ) -> FineTuned:
         check_labels(trials, preferences, label_noise)
