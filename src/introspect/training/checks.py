@@ -80,6 +80,7 @@ def check_labels(trials: TrialSet, preferences: Mapping[str, ChoiceRule] | None,
         TrainingError: One line that says how many, and where.
 
     Example:
+        >>> from introspect.decision.preference import Preference
         >>> from introspect.decision.styles.organism import organism_scenarios
         >>> from introspect.decision.trial import Trial
         >>> lots = organism_scenarios(1, n_attributes=2)
