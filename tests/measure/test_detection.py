@@ -73,6 +73,12 @@ def test_a_predictor_that_never_varies_costs_nothing():
     assert (with_it.df == 5).all()
 
 
+def test_a_lean_to_one_side_is_no_preference_though_the_fit_had_no_intercept():
+    design, outcome, case = tossed(300, 40, lean=1.5)
+    p = score_test(design[..., :5], outcome, case, 5).p
+    np.testing.assert_allclose(p, score_test(design, outcome, case, 5).p)
+
+
 def test_padding_changes_nothing():
     design, outcome, case = tossed(10, 30)
     padded = [np.concatenate([a, np.zeros_like(a[:, :7])], axis=1) for a in (design, outcome, case)]

@@ -50,7 +50,8 @@ def score_test(design: Floats, outcome: Floats, case: Floats, n_weights: int) ->
     outcomes are allowed: only their own spread counts.
 
     Args:
-        design: Differences to the last option, [C, N, J - 1, Q], weights before intercepts.
+        design: Differences to the last option, [C, N, J - 1, Q], weights before intercepts; these are added
+            where there are none.
         outcome: Chosen or not, or a fraction, [C, N, J - 1].
         case: Case weights, [C, N].
         n_weights: How many of the Q coefficients are weights.
@@ -65,6 +66,9 @@ def score_test(design: Floats, outcome: Floats, case: Floats, n_weights: int) ->
     from scipy.special import betainc
 
     n_rivals = design.shape[2]
+    if design.shape[3] == n_weights:  # fitted without intercepts; a liking for a side is still no preference
+        sides = np.broadcast_to(np.eye(n_rivals), (*design.shape[:3], n_rivals))
+        design = np.concatenate([design, sides], axis=3)
     used = case.sum(axis=1)
     chance = np.einsum("cn,cnk->ck", case, outcome) / np.maximum(used, 1e-300)[:, None]
     score, efficient = _score(design, outcome, case, chance, n_weights)

@@ -17,7 +17,7 @@ from introspect.measure.by_scenario import ScenarioChoices, by_scenario
 from introspect.measure.choice_model import ChoiceModel
 from introspect.measure.choice_table import ChoiceTable
 from introspect.measure.detection import LikelihoodRatio, likelihood_ratio, score_test
-from introspect.measure.diagnostics import ADVICE, TRIALS_PER_WEIGHT
+from introspect.measure.diagnostics import ADVICE, FLAGS, TRIALS_PER_WEIGHT
 from introspect.measure.dominance import Lapses, lapses
 from introspect.measure.learned_weights import LearnedWeights
 from introspect.measure.linearity import Linearity, linearity
@@ -157,7 +157,9 @@ def diagnose(
     strangers = [p.scenario.id for p in parts if p.scenario.id not in weights]
     if strangers:
         raise MeasureError(f"the weights lack scenarios that the choices have, such as {strangers[:3]}")
-    root, tau, sd = root_seed(rng), weights.tau, weights.intercept_sd
+    root, sd = root_seed(rng), weights.intercept_sd
+    # Estimators without a prior carry no scale; the checks here still need finite weights.
+    tau = weights.tau if 0 < weights.tau < math.inf else ChoiceModel().tau
     pooled_lapses, lapses_by = lapses(parts, signs, tau, sd)
     pooled_order, order_by = order_audit(parts, tau, sd)
     pooled_line, line_by = linearity(parts, root, tau, sd, n_boot)
@@ -311,7 +313,8 @@ def _flagged(part: ScenarioChoices, weights: LearnedWeights, found: Diagnosis) -
             text = "nothing in the choices can be tested"
             if not math.isnan(p):
                 text = (
-                    f"no preference shows (score test p {_p(p)}; likelihood ratio {ratio.statistic:.1f} on "
+                    f"no preference shows{'' if p >= LEVEL else ' in the graded answers; choices alone say otherwise'} "
+                    f"(score test p {_p(p)}; likelihood ratio {ratio.statistic:.1f} on "
                     f"{part.scenario.n_predictors} weights, permutation p {_p(ratio.p)})"
                 )
         elif code == "side_bias":
@@ -322,7 +325,7 @@ def _flagged(part: ScenarioChoices, weights: LearnedWeights, found: Diagnosis) -
         elif code == "separated":
             statistic, text = float(part.n), f"some weights explain all {part.n} choices"
         else:
-            text = code.replace("_", " ")
+            statistic, text = float(part.n), f"{FLAGS.get(code, code)} ({part.n} choices)"
         yield Finding(code, name, statistic, p, f"Scenario {name!r}: {text}. {ADVICE.get(code, '')}".rstrip())
 
 
