@@ -60,7 +60,7 @@ def test_findings_become_a_frame(troubled):
 def test_choices_without_trouble_say_so(make_world):
     _, wishes, trials = make_world(n_scenarios=12, n_trials=60, scale=5.0)
     audit = TrialSet.concat([trials, trials.take(np.arange(0, len(trials), 10)).swapped()])
-    found = diagnose(audit, ChoiceModel(tau=3.0).fit(audit), signs=wishes, n_permutations=19, n_boot=19)
+    found = diagnose(audit, ChoiceModel("ridge", tau=3.0).fit(audit), signs=wishes, n_permutations=19, n_boot=19)
     assert found.of("") == ()
     text = "\n".join(found.sentences())
     assert "dominated option was taken in" in text

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from introspect.measure.detection import score_statistic, score_test
-from introspect.measure.newton import MapFit, fit_map
+from introspect.measure.newton import MapFit
+from introspect.measure.separation import separated
 from introspect.measure.stacks import Stack
 
 __all__ = ["ADVICE", "FLAGS", "UNUSABLE", "describe", "flags_of", "score_statistic"]
@@ -24,6 +25,8 @@ FLAGS = {
     "side_bias": "choices lean to a position beyond what the options explain",
     "separated": "the weights explain every single choice, so only the prior bounds their length",
     "not_converged": "the fit did not converge",
+    "no_optimum": "the estimator has no finite optimum on these choices",
+    "graded_short": "too few label probabilities for least squares, so that plain choices were fitted",
 }
 """Code -> meaning. A scenario may have several."""
 
@@ -36,12 +39,15 @@ ADVICE = {
     "side_bias": "The intercept takes it up; keep sides balanced, and ask some pairs in both orders to see its size.",
     "separated": "Directions can be used, lengths cannot; compare weights only after scaling.",
     "not_converged": "Look for values far outside the declared ranges; do not use these weights.",
+    "no_optimum": "Fit them with the default estimator; the scenario is left out of every comparison.",
+    "graded_short": "Ask more trials than there are weights and intercepts, if log-probabilities are to be used.",
 }
 """Code -> what to do about it."""
 
 UNUSABLE = {
     "no_choices": "no usable choices",
     "one_sided": "all choices on one side",
+    "no_optimum": "the estimator has no finite optimum on these choices",
 }
 """The codes with which a scenario is left out of any comparison -> why."""
 
@@ -91,6 +97,7 @@ def flags_of(stack: Stack, fit: MapFit) -> list[tuple[str, ...]]:
     shown = np.abs(stack.design[..., : stack.n_weights]) * stack.case[..., None, None]
     detected = score_test(stack.design, stack.outcome, stack.case, stack.n_weights).p < DETECTION_LEVEL
     sd = np.sqrt(np.diagonal(fit.cov, axis1=1, axis2=2))[:, stack.n_weights :]
+    known = np.asarray(np.isfinite(fit.coef).all(axis=1))
     lean = np.abs(fit.coef[:, stack.n_weights :])
     masks = {
         "no_choices": stack.n_trials == 0,
@@ -100,7 +107,9 @@ def flags_of(stack: Stack, fit: MapFit) -> list[tuple[str, ...]]:
         "undetected": ~detected,
         "side_bias": ((lean > SIDE_BIAS_LOGITS) & (lean > SIDE_BIAS_Z * sd)).any(axis=1),
         "separated": (stack.n_trials > 0) & ~one_sided & _separated(stack, fit),
-        "not_converged": ~fit.converged,
+        "not_converged": ~fit.converged & known,
+        "no_optimum": ~known & (stack.n_trials > 0),
+        "graded_short": np.full(len(known), stack.short),
     }
     return [tuple(code for code, mask in masks.items() if mask[c]) for c in range(len(stack.scenario_ids))]
 
@@ -113,29 +122,7 @@ def _shares(stack: Stack) -> Floats:
 
 
 def _separated(stack: Stack, fit: MapFit) -> NDArray[np.bool_]:
-    """Whether some weights explain every choice: the mode's own, or those that a loose prior finds."""
-    explained = _explains(stack, fit.coef)
-    rest = np.flatnonzero(~explained)
-    if rest.size:
-        loose = np.full(stack.design.shape[3], 1e3)
-        refit = fit_map(
-            stack.design[rest],
-            stack.outcome[rest],
-            loose,
-            stack.case[rest],
-            tolerance=1e-6,
-            max_iterations=60,
-        )
-        explained[rest] = _explains(stack, refit.coef, rest)
-    return explained
-
-
-def _explains(stack: Stack, coef: Floats, rows: NDArray[np.intp] | slice = slice(None)) -> NDArray[np.bool_]:
-    utility = np.einsum("cnkq,cq->cnk", stack.design[rows], coef, optimize=True)
-    utility = np.concatenate([utility, np.zeros((*utility.shape[:2], 1))], axis=2)
-    outcome = stack.outcome[rows]
-    chosen = np.concatenate([outcome, 1.0 - outcome.sum(axis=2, keepdims=True)], axis=2) > 0.5
-    own = np.where(chosen, utility, -np.inf).max(axis=2)
-    rival = np.where(chosen, -np.inf, utility).max(axis=2)
-    result: NDArray[np.bool_] = ((own > rival) | (stack.case[rows] == 0)).all(axis=1)
-    return result
+    """Whether some weights explain every choice; log-odds have an optimum whatever the choices are."""
+    if stack.graded == "ols":
+        return np.zeros(len(stack.scenario_ids), dtype=bool)
+    return separated(stack.design, stack.outcome, stack.case, np.nan_to_num(fit.coef))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ __all__ = ["LearnedWeights"]
 
 Floats = NDArray[np.float64]
 
+_OPTIONAL = ("graded", "log_likelihood", "n_effective")
+
 
 @dataclass(frozen=True, eq=False)
 class LearnedWeights:
@@ -43,10 +45,17 @@ class LearnedWeights:
         n_trials: Choices fitted, [C].
         n_missing: Trials without a usable choice, [C].
         flags: Codes of what is remarkable in each scenario (see `introspect.measure.diagnostics`).
-        log_evidence: Laplace log marginal likelihood of each scenario's choices, [C].
-        tau: Prior standard deviation of a weight, in logits.
+        log_evidence: Laplace log marginal likelihood of each scenario's choices, [C]; NaN where answers are graded
+            or there is no proper prior.
+        tau: Prior standard deviation of a weight, in logits; for "eb" the one that was chosen.
         intercept_sd: Prior standard deviation of an intercept, in logits.
         model: Key of the model that chose; "" where labels were fitted.
+        estimator: What fitted plain choices (see `ChoiceModel`).
+        graded: What each scenario's weights come from: "" (choices), "ols" (log-odds), "fractional"
+            (probabilities). Empty where nobody said.
+        log_likelihood: Log-likelihood at the estimate, [C]; of log-odds with "ols". Empty where not recorded.
+        n_effective: Trials' worth of information, [C]: a trial that could go either way counts 1, a foregone one
+            0, log-odds always 1. Empty where not recorded.
     """
 
     scenario_ids: tuple[str, ...]
@@ -61,6 +70,10 @@ class LearnedWeights:
     tau: float
     intercept_sd: float
     model: str = ""
+    estimator: str = "ridge"
+    graded: tuple[str, ...] = ()
+    log_likelihood: Floats = field(default_factory=lambda: np.empty(0))
+    n_effective: Floats = field(default_factory=lambda: np.empty(0))
 
     def __len__(self) -> int:
         return len(self.scenario_ids)
@@ -84,6 +97,20 @@ class LearnedWeights:
             raise MeasureError(
                 f"no weights for scenario {scenario_id!r}; there are {len(self)}, such as {list(self.scenario_ids[:3])}"
             ) from None
+
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """Whether each scenario's fit converged, [C]."""
+        return ~(self.flagged("not_converged") | self.flagged("no_optimum"))
+
+    @property
+    def separated(self) -> NDArray[np.bool_]:
+        """Whether weights explain every choice of each scenario, so that its likelihood has no maximum, [C]."""
+        return self.flagged("separated")
+
+    def flagged(self, code: str) -> NDArray[np.bool_]:
+        """Which scenarios have a flag, [C]."""
+        return np.array([code in flags for flags in self.flags], dtype=bool)
 
     def weights(self, scenario_id: str) -> dict[str, float]:
         """Predictor -> weight of one scenario."""
@@ -148,19 +175,30 @@ class LearnedWeights:
         """
         seed = root_seed(rng)
         drawn = {}
-        for name, mean, cov in zip(self.scenario_ids, self.coef, self.cov, strict=True):
-            width = len(mean)
-            lower = np.linalg.cholesky(cov[:width, :width])
-            sample = mean + stream(seed, "posterior", name).standard_normal((n, width)) @ lower.T
-            if normalise:
-                sample = sample / np.abs(sample).max(axis=1, keepdims=True) * 100.0
-            drawn[name] = sample
-        return drawn
+        for rows, means, covs in self._by_width():
+            lower = _roots(covs)
+            for i, mean, root in zip(rows, means, lower, strict=True):
+                name = self.scenario_ids[i]
+                sample = stream(seed, "posterior", name).standard_normal((n, len(mean))) @ root.T
+                sample += mean
+                if normalise:
+                    sample *= 100.0 / np.abs(sample).max(axis=1, keepdims=True)
+                drawn[name] = sample
+        return {name: drawn[name] for name in self.scenario_ids}
+
+    def _by_width(self) -> Iterator[tuple[list[int], Floats, Floats]]:
+        """Scenarios of equally many weights: numbers, weights [G, P] and their covariances [G, P, P]."""
+        groups: dict[int, list[int]] = {}
+        for i, mean in enumerate(self.coef):
+            groups.setdefault(len(mean), []).append(i)
+        for width, rows in groups.items():
+            means = np.array([self.coef[i] for i in rows])
+            yield rows, means, np.array([self.cov[i][:width, :width] for i in rows])
 
     def intervals(self, rng: RNG, level: float = 0.95, n: int = 2000) -> dict[str, Floats]:
         """Percentile intervals of the normalised weights from posterior draws, scenario id -> [P, 2]."""
         ends = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
-        return {name: np.quantile(sample, ends, axis=0).T for name, sample in self.draws(n, rng).items()}
+        return {name: _quantiles(sample, ends) for name, sample in self.draws(n, rng).items()}
 
     def sentences(self) -> list[str]:
         """What is remarkable about the fits, in words."""
@@ -177,8 +215,9 @@ class LearnedWeights:
             name: tuple(getattr(self, name)[i] for i in rows)
             for name in ("scenario_ids", "predictors", "coef", "intercept", "cov", "flags")
         }
-        for name in ("n_trials", "n_missing", "log_evidence"):
-            columns[name] = getattr(self, name)[rows]
+        for name in ("n_trials", "n_missing", "log_evidence", "log_likelihood", "n_effective"):
+            columns[name] = getattr(self, name)[rows] if len(getattr(self, name)) else getattr(self, name)
+        columns["graded"] = tuple(self.graded[i] for i in rows) if self.graded else ()
         return replace(self, **columns)
 
     def to_jsonl(self, path: Path | str) -> None:
@@ -188,6 +227,7 @@ class LearnedWeights:
             "tau": self.tau,
             "intercept_sd": self.intercept_sd,
             "model": self.model,
+            "estimator": self.estimator,
         }
         lines = [header, *(self._row(i) for i in range(len(self)))]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -237,6 +277,10 @@ class LearnedWeights:
                         "tau": self.tau,
                         "intercept_sd": self.intercept_sd,
                         "model": self.model,
+                        "estimator": self.estimator,
+                        "graded": entry.get("graded", ""),
+                        "log_likelihood": entry.get("log_likelihood", math.nan),
+                        "n_effective": entry.get("n_effective", math.nan),
                     }
                 )
         return pd.DataFrame(rows)
@@ -251,6 +295,7 @@ class LearnedWeights:
         try:
             records: list[dict[str, Any]] = [{str(k): v for k, v in r.items()} for r in frame.to_dict("records")]
             header = {name: records[0][name] for name in ("tau", "intercept_sd", "model")}
+            header["estimator"] = str(records[0].get("estimator", "ridge"))
             grouped: dict[str, list[dict[str, Any]]] = {}
             for record in records:
                 grouped.setdefault(record["scenario_id"], []).append(record)
@@ -268,6 +313,7 @@ class LearnedWeights:
                         "n_missing": terms[0]["n_missing"],
                         "flags": str(terms[0]["flags"]).split(),
                         "log_evidence": terms[0]["log_evidence"],
+                        **{key: terms[0][key] for key in _OPTIONAL if key in terms[0]},
                     }
                 )
             return cls._from_rows(header, rows)
@@ -275,7 +321,7 @@ class LearnedWeights:
             raise MeasureError(f"this frame does not hold learned weights: {error!r}") from None
 
     def _row(self, i: int) -> dict[str, Any]:
-        return {
+        row = {
             "scenario_id": self.scenario_ids[i],
             "predictors": list(self.predictors[i]),
             "coef": self.coef[i].tolist(),
@@ -286,6 +332,12 @@ class LearnedWeights:
             "flags": list(self.flags[i]),
             "log_evidence": float(self.log_evidence[i]),
         }
+        if self.graded:
+            row["graded"] = self.graded[i]
+        for name in ("log_likelihood", "n_effective"):
+            if len(getattr(self, name)):
+                row[name] = float(getattr(self, name)[i])
+        return row
 
     @classmethod
     def _from_rows(cls, header: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> LearnedWeights:
@@ -305,4 +357,30 @@ class LearnedWeights:
             tau=float(header["tau"]),
             intercept_sd=float(header["intercept_sd"]),
             model=str(header["model"]),
+            estimator=str(header.get("estimator", "ridge")),
+            graded=tuple(str(row["graded"]) for row in rows) if rows and "graded" in rows[0] else (),
+            log_likelihood=np.array([row["log_likelihood"] for row in rows if "log_likelihood" in row], dtype=float),
+            n_effective=np.array([row["n_effective"] for row in rows if "n_effective" in row], dtype=float),
         )
+
+
+def _roots(covs: Floats) -> Floats:
+    """Cholesky roots of covariances, [G, P, P]; a direction without doubt gets no spread, NaN stays NaN."""
+    largest = np.abs(covs).max(axis=(1, 2), initial=0.0)
+    scale = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)[:, None, None]
+    unit = np.where(np.isfinite(covs), covs, 0.0) / scale
+    unit += np.where(largest > 0, 1e-13, 1.0)[:, None, None] * np.eye(covs.shape[1])
+    roots = np.asarray(np.linalg.cholesky(unit) * np.sqrt(scale), dtype=np.float64)
+    roots[largest == 0] = 0.0
+    roots[~np.isfinite(largest)] = np.nan
+    return roots
+
+
+def _quantiles(sample: Floats, ends: Sequence[float]) -> Floats:
+    """Linear quantiles of each column, [P, len(ends)], as numpy's but without its general machinery."""
+    ordered = np.sort(sample.T, axis=1)
+    place = np.asarray(ends) * (len(sample) - 1)
+    low = np.floor(place).astype(np.intp)
+    high = np.minimum(low + 1, len(sample) - 1)
+    result: Floats = ordered[:, low] + (place - low) * (ordered[:, high] - ordered[:, low])
+    return result

@@ -14,7 +14,7 @@ __all__ = ["MapFit", "fit_map"]
 Floats = NDArray[np.float64]
 
 STEP_CAP = 8.0
-"""Longest Newton step in any coefficient, in logits: under separation the first steps would run away."""
+"""Furthest that one Newton step may move any trial's utility, in logits: under separation steps would run away."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class MapFit:
         cov: Inverse negative Hessian of the log posterior at the mode, [C, Q, Q].
         log_likelihood: At the mode, [C].
         log_evidence: Laplace approximation of the log marginal likelihood, [C]; what a prior scale is chosen
-            by.
+            by. NaN without a proper prior.
         gradient: Largest absolute element of the log posterior's gradient at the mode, [C].
         converged: Gradient below the tolerance, [C].
         iterations: Newton steps that the slowest context took.
@@ -47,6 +47,7 @@ def fit_map(
     prior_sd: Floats,
     weights: Floats | None = None,
     *,
+    start: Floats | None = None,
     tolerance: float = 1e-10,
     max_iterations: int = 200,
 ) -> MapFit:
@@ -58,8 +59,10 @@ def fit_map(
     Args:
         design: Differences to the last option, [C, N, J - 1, Q] for J options and Q coefficients.
         outcome: 1 where that option was chosen, else 0 (fractions allowed), [C, N, J - 1].
-        prior_sd: Prior standard deviation of each coefficient, [Q] or [C, Q], in logits.
+        prior_sd: Prior standard deviation of each coefficient, [Q] or [C, Q], in logits. Infinite is no prior, so
+            that the mode is the maximum of the likelihood; it has to exist, and there is no evidence then.
         weights: Case weights, [C, N]; 0 is padding, 2 is the same as the row twice. Ones if not given.
+        start: Coefficients to start from, [C, Q]; zeros if not given.
         tolerance: Largest absolute gradient element at which a context counts as converged.
         max_iterations: Newton steps after which a context is given up as not converged.
 
@@ -85,8 +88,9 @@ def fit_map(
     if not (sd > 0).all() or (case < 0).any():
         raise MeasureError("prior standard deviations must be positive and case weights must not be negative")
     precision = 1.0 / sd**2
+    flat = design.reshape(n_contexts, n_trials * n_rivals, n_coef)
 
-    coef = np.zeros((n_contexts, n_coef))
+    coef = np.zeros((n_contexts, n_coef)) if start is None else np.array(start, dtype=float)
     active = np.arange(n_contexts)
     iterations = 0
     objective, gradient, hessian, likelihood = _evaluate(design, outcome, case, precision, coef)
@@ -97,7 +101,8 @@ def fit_map(
             break
         iterations += 1
         step = np.linalg.solve(hessian[active], gradient[active][..., None])[..., 0]
-        step *= np.minimum(1.0, STEP_CAP / np.maximum(np.abs(step).max(axis=1), 1e-300))[:, None]
+        moved = np.abs(np.matmul(flat[active], step[..., None])).max(axis=(1, 2), initial=0.0)
+        step *= np.minimum(1.0, STEP_CAP / np.maximum(moved, 1e-300))[:, None]
         pending = active
         for _ in range(40):
             trial = coef[pending] + step
@@ -116,7 +121,9 @@ def fit_map(
     largest = np.abs(gradient).max(axis=1, initial=0.0)
     cov = np.linalg.inv(hessian)
     cov = (cov + np.swapaxes(cov, 1, 2)) / 2.0
-    log_evidence = objective + 0.5 * np.log(precision).sum(axis=1) - 0.5 * np.linalg.slogdet(hessian)[1]
+    with np.errstate(divide="ignore"):
+        log_evidence = objective + 0.5 * np.log(precision).sum(axis=1) - 0.5 * np.linalg.slogdet(hessian)[1]
+    log_evidence[~np.isfinite(log_evidence)] = np.nan
     return MapFit(
         coef,
         np.asarray(cov, dtype=np.float64),
@@ -132,26 +139,42 @@ def _evaluate(
     design: Floats, outcome: Floats, case: Floats, precision: Floats, coef: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Log posterior (up to a constant), its gradient, its negative Hessian, and the log-likelihood."""
+    if design.shape[2] == 1:
+        return _evaluate_pairs(design[:, :, 0], outcome[..., 0], case, precision, coef)
     n_contexts, n_trials, n_rivals, n_coef = design.shape
     flat = design.reshape(n_contexts, n_trials * n_rivals, n_coef)
     eta = np.matmul(flat, coef[..., None])[..., 0].reshape(n_contexts, n_trials, n_rivals)
-    if n_rivals == 1:
-        # tanh is several times faster than a guarded exp, and this is the inner loop of nearly every study.
-        chance = 0.5 + 0.5 * np.tanh(eta / 2.0)
-        log_total = np.logaddexp(0.0, eta[..., 0])
-    else:
-        top = np.maximum(eta.max(axis=2), 0.0)
-        powers = np.exp(eta - top[..., None])
-        total = powers.sum(axis=2) + np.exp(-top)
-        chance = powers / total[..., None]
-        log_total = top + np.log(total)
-    likelihood = (case * ((outcome * eta).sum(axis=2) - log_total)).sum(axis=1)
+    top = np.maximum(eta.max(axis=2), 0.0)
+    powers = np.exp(eta - top[..., None])
+    total = powers.sum(axis=2) + np.exp(-top)
+    chance = powers / total[..., None]
+    likelihood = (case * ((outcome * eta).sum(axis=2) - top - np.log(total))).sum(axis=1)
     objective = likelihood - 0.5 * (precision * coef**2).sum(axis=1)
-    residual = (case[..., None] * (outcome - chance)).reshape(n_contexts, 1, -1)
+    residual = (case[..., None] * (outcome - chance)).reshape(n_contexts, 1, n_trials * n_rivals)
     gradient = np.matmul(residual, flat)[:, 0] - precision * coef
-    weighted = (case[..., None] * chance).reshape(n_contexts, -1, 1)
+    weighted = (case[..., None] * chance).reshape(n_contexts, n_trials * n_rivals, 1)
     hessian = np.matmul(np.swapaxes(flat, 1, 2), weighted * flat)
     mean = (chance[..., None] * design).sum(axis=2)
     hessian -= np.matmul(np.swapaxes(mean, 1, 2), case[..., None] * mean)
     hessian[:, np.arange(n_coef), np.arange(n_coef)] += precision
+    return objective, gradient, hessian, likelihood
+
+
+def _evaluate_pairs(
+    x: Floats, y: Floats, case: Floats, precision: Floats, coef: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """The same for two options, where all follows from one exponential that cannot overflow."""
+    eta = np.matmul(x, coef[..., None])[..., 0]
+    size = np.abs(eta)
+    tail = np.exp(-size)
+    near = 1.0 / (1.0 + tail)  # probability of the likelier option
+    chance = np.where(eta >= 0, near, tail * near)
+    # y eta - log(1 + exp(eta)), without the difference of large numbers
+    surprise = np.where(eta >= 0, 1.0 - y, y) * size + np.log1p(tail)
+    likelihood = -(case * surprise).sum(axis=1)
+    objective = likelihood - 0.5 * (precision * coef**2).sum(axis=1)
+    gradient = np.matmul((case * (y - chance))[:, None], x)[:, 0] - precision * coef
+    hessian = np.matmul(np.swapaxes(x, 1, 2), (case * tail * near**2)[..., None] * x)
+    diagonal = np.arange(x.shape[2])
+    hessian[:, diagonal, diagonal] += precision
     return objective, gradient, hessian, likelihood

@@ -108,7 +108,7 @@ def pooled_z(choices: ChoiceTable | TrialSet, reports: ReportTable) -> PooledZ:
         >>> round(found.r, 2), found.weights["k"]["p"]
         (0.89, 100.0)
     """
-    fitted = ChoiceModel(tau=1.0, intercept_sd=FREE).fit(choices)
+    fitted = ChoiceModel("ridge", tau=1.0, intercept_sd=FREE, graded="off").fit(choices)
     unusable = dict(fitted.unusable())
     weights: dict[str, dict[str, float]] = {}
     for name in fitted.scenario_ids:
