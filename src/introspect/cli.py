@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Never
 from introspect import cli_plan
 from introspect._version import __version__
 from introspect.errors import BackendError, ConfigError, IntrospectError, MissingExtraError
+from introspect.serve.command import add_parser as add_serve
 
 if TYPE_CHECKING:
     from introspect.backend import ModelRef
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     get.set_defaults(run=_get)
 
     cli_plan.add_parser(commands)
+    add_serve(commands)
 
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)

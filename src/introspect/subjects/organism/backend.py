@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 import anyio
 import numpy as np
 
 from introspect.backend import Capabilities, ModelInfo, ModelRef, Reply, Request, Usage
+from introspect.backend.tokens import TokenLogprob
 from introspect.backend.wire import canonical
 from introspect.errors import BackendError
 from introspect.subjects.organism.network import MAX_LENGTH
@@ -73,16 +75,24 @@ class OrganismBackend:
 
     async def generate(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply]]:
         """Answer in batches, in a worker thread."""
+        async with aclosing(self.generate_with_tokens(requests, 0)) as answers:
+            async for index, reply, _ in answers:
+                yield index, reply
+
+    async def generate_with_tokens(
+        self, requests: Sequence[Request], top: int
+    ) -> AsyncGenerator[tuple[int, Reply, tuple[TokenLogprob, ...]], None]:
+        """As `generate`, with the words that were said and the `top` likeliest at each; see `TokenReader`."""
         askable = []
         for index, request in enumerate(requests):
             problem = self._problem(request)
             if problem is None:
                 askable.append(index)
             else:
-                yield index, Reply(status="failed", reason=problem)
+                yield index, Reply(status="failed", reason=problem), ()
         for start in range(0, len(askable), _CHUNK):
             chunk = askable[start : start + _CHUNK]
-            for item in await anyio.to_thread.run_sync(self._answer, requests, chunk):
+            for item in await anyio.to_thread.run_sync(self._answer, requests, chunk, top):
                 yield item
 
     async def aclose(self) -> None:
@@ -102,7 +112,9 @@ class OrganismBackend:
         return None
 
     @one_thread()
-    def _answer(self, requests: Sequence[Request], chunk: Sequence[int]) -> list[tuple[int, Reply]]:
+    def _answer(
+        self, requests: Sequence[Request], chunk: Sequence[int], top: int
+    ) -> list[tuple[int, Reply, tuple[TokenLogprob, ...]]]:
         asked = [requests[i] for i in chunk]
         prompts = [r.messages[-1].content for r in asked]
         said = speak(
@@ -112,8 +124,9 @@ class OrganismBackend:
             [r.max_tokens for r in asked],
             [r.temperature for r in asked],
             [_seed(r) if r.temperature > 0 else 0 for r in asked],
+            keep_rows=top > 0,
         )
-        return [(chunk[k], _reply(asked[k], prompts[k], utterance)) for k, utterance in said]
+        return [(chunk[k], _reply(asked[k], prompts[k], spoken), _tokens(spoken, top)) for k, spoken in said]
 
 
 def _seed(request: Request) -> int:
@@ -134,3 +147,19 @@ def _reply(request: Request, prompt: str, utterance: Utterance) -> Reply:
         mass_outside=outside,
         usage=Usage(prompt_tokens=len(prompt.split()) + 1, completion_tokens=len(utterance.words) + utterance.ended),
     )
+
+
+def _tokens(said: Utterance, top: int) -> tuple[TokenLogprob, ...]:
+    """Words as tokens: those after the first bring their space. The end is none, unless nothing else was said."""
+    tokens = []
+    for place, (word, row) in enumerate(zip(said.words or ("",), said.rows, strict=False)):
+        space = " " if place else ""
+        likeliest = np.argsort(-row, kind="stable")[:top]
+        shown = tuple((_spelled(OUTPUTS[k], space), float(row[k])) for k in likeliest)
+        chosen = _OUTPUT_ID[word] if word else _OUTPUT_ID["<end>"]
+        tokens.append(TokenLogprob(_spelled(word, space), float(row[chosen]), shown))
+    return tuple(tokens)
+
+
+def _spelled(word: str, space: str) -> str:
+    return "" if word in ("", "<end>") else space + word

@@ -21,11 +21,15 @@ _END = OUTPUTS.index("<end>")
 
 
 class Utterance(NamedTuple):
-    """Words said, whether the organism stopped by itself, and the log-probabilities at the first word."""
+    """Words said, whether the organism stopped by itself, and the log-probabilities at the first word.
+
+    `rows` holds those at every word, the end included, where they were asked for.
+    """
 
     words: tuple[str, ...]
     ended: bool
     first: npt.NDArray[np.float64]
+    rows: tuple[npt.NDArray[np.float64], ...] = ()
 
 
 @torch.inference_mode()
@@ -43,6 +47,7 @@ def speak(
     max_words: Sequence[int],
     temperatures: Sequence[float],
     seeds: Sequence[int],
+    keep_rows: bool = False,
 ) -> Iterator[tuple[int, Utterance]]:
     """Answer prompts, batched by length; yields (index, utterance) as they finish.
 
@@ -52,13 +57,15 @@ def speak(
         max_words: Cap on answer words, per prompt.
         temperatures: 0 is greedy, per prompt.
         seeds: Randomness of sampled answers, per prompt.
+        keep_rows: Keep the log-probabilities at every word, not at the first alone.
     """
     groups: dict[int, list[int]] = defaultdict(list)
     for i, prompt in enumerate(prompts):
         groups[len(prompt.split())].append(i)
     for members in groups.values():
         for start in range(0, len(members), _BATCH):
-            yield from _speak_batch(organism, prompts, members[start : start + _BATCH], max_words, temperatures, seeds)
+            batch = members[start : start + _BATCH]
+            yield from _speak_batch(organism, prompts, batch, max_words, temperatures, seeds, keep_rows)
 
 
 def _speak_batch(
@@ -68,9 +75,11 @@ def _speak_batch(
     max_words: Sequence[int],
     temperatures: Sequence[float],
     seeds: Sequence[int],
+    keep_rows: bool,
 ) -> Iterator[tuple[int, Utterance]]:
     said: dict[int, list[str]] = {i: [] for i in members}
     first: dict[int, npt.NDArray[np.float64]] = {}
+    rows: dict[int, list[npt.NDArray[np.float64]]] = {i: [] for i in members}
     noise = {i: np.random.default_rng(seeds[i]) for i in members if temperatures[i] > 0}
     active = list(members)
     while active:
@@ -78,15 +87,17 @@ def _speak_batch(
         going = []
         for i, row in zip(active, logprobs, strict=True):
             first.setdefault(i, row)
+            if keep_rows:
+                rows[i].append(row)
             score = row if temperatures[i] == 0 else row / temperatures[i] + noise[i].gumbel(size=row.size)
             word = int(score.argmax())
             if word == _END:
-                yield i, Utterance(tuple(said[i]), True, first[i])
+                yield i, Utterance(tuple(said[i]), True, first[i], tuple(rows[i]))
                 continue
             said[i].append(OUTPUTS[word])
             room = MAX_LENGTH - 1 - len(prompts[i].split())
             if len(said[i]) >= min(max_words[i], room):
-                yield i, Utterance(tuple(said[i]), False, first[i])
+                yield i, Utterance(tuple(said[i]), False, first[i], tuple(rows[i]))
             else:
                 going.append(i)
         active = going

@@ -1,0 +1,47 @@
+"""A server on a loopback port, and the official client that holds it to OpenAI's description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import openai
+import pytest
+from openai_contract import Contract
+
+from introspect.serve import serving
+from introspect.subjects.organism import organism_ref
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(organism_ref("shared"), tmp_path_factory.mktemp("serve")) as url:
+        yield url
+
+
+@pytest.fixture
+def contract() -> Contract:
+    return Contract()
+
+
+@pytest.fixture
+def connect(contract: Contract) -> Iterator[Callable[..., openai.OpenAI]]:
+    clients = []
+
+    def make(url: str, key: str = "unused") -> openai.OpenAI:
+        clients.append(openai.OpenAI(base_url=url, api_key=key, max_retries=0, http_client=contract.sync()))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(server: str, connect: Callable[..., openai.OpenAI]) -> openai.OpenAI:
+    return connect(server)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "state"
