@@ -69,8 +69,10 @@ from introspect.study import StudyProtocol as StudyProtocol
 from introspect.study import StudyResult as StudyResult
 from introspect.study import chat_study as chat_study
 from introspect.study import cheapest_plan as cheapest_plan
+from introspect.study import export_study as export_study
 from introspect.study import organism_study as organism_study
 from introspect.study import plan as plan
+from introspect.study import replay_study as replay_study
 from introspect.subjects import SimulatedAgent as SimulatedAgent
 from introspect.subjects import grow_organism as grow_organism
 from introspect.subjects import native_scenarios as native_scenarios

@@ -155,4 +155,4 @@ def test_settings_that_make_no_study_are_refused_before_anything_is_made(
 
 def test_chat_style_is_the_default(tmp_path: Path) -> None:
     study = Study(ModelRef(provider="simulated", model="x"), catalogue()[:4], out=tmp_path)
-    assert study._style.id == ChatStyle().id
+    assert study.words.id == ChatStyle().id

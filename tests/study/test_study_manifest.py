@@ -70,7 +70,7 @@ class OwnStyle:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"style": {"is": "own", "of": "mine.Style"}}, r"replay\(..., style=...\)"),
+        ({"style": {"is": "own", "of": "mine.Style"}}, r"replay_study\(..., style=...\)"),
         ({"style": {"is": "os.system", "of": {}}}, "'os.system', which this version of introspect does not know"),
         ({"metric": {"is": "AccuracyMetric", "of": {"n_boot": -1}}}, "metric of the study cannot be read"),
         ({"model": {"is": "ModelRef", "of": {"provider": ""}}}, "model of the study cannot be read"),

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from introspect.errors import ConfigError
 
-__all__ = ["Secret", "key_from_environment", "key_names", "scrub"]
+__all__ = ["Secret", "holds_secret", "key_from_environment", "key_names", "scrub"]
 
 _HIDDEN = "***"
 _SHORTEST = 8  # a shorter value is also an ordinary word, and taking it out would garble text
@@ -132,6 +132,24 @@ def scrub(text: str, limit: int | None = None) -> str:
     if limit is not None and len(text) > limit:
         text = text[: max(limit - 1, 0)] + "…"
     return text
+
+
+_KEY_LIKE = re.compile(r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD)(_|$)")
+_SHORTEST_IN_BYTES = 12  # in a file of any kind, where a short value would be met by chance
+
+
+def holds_secret(data: bytes, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether bytes hold a key that this process knows: of a living `Secret`, or in a variable that is named like one.
+
+    Example:
+        >>> holds_secret(b"... sk-planted-1234567890 ...", {"MY_API_KEY": "sk-planted-1234567890"})
+        True
+    """
+    env = os.environ if environ is None else environ
+    with _lock:
+        values = {secret.reveal() for secret in _living}
+    values |= {value.strip() for name, value in env.items() if _KEY_LIKE.search(name.upper())}
+    return any(len(value) >= _SHORTEST_IN_BYTES and value.encode() in data for value in values)
 
 
 # Where services tell their users to put the key. Only for hosts that belong to the service: a key must never be

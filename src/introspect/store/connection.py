@@ -126,7 +126,8 @@ class Connection:
             raise StoreError(f"{self.path}: {advice} (SQLite: {error})") from error
 
     def _connect(self) -> sqlite3.Connection:
-        self._look()
+        if self.path.exists():
+            self.look(self.path)
         with self._explained():
             connection = sqlite3.connect(
                 self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
@@ -138,19 +139,18 @@ class Connection:
                 raise
         return connection
 
-    def _look(self) -> None:
-        # SQLite takes a file of a few bytes for an empty database, and would write over it.
+    @staticmethod
+    def look(path: Path) -> None:
+        """Refuse a file that SQLite would take for an empty database, and write over; an empty one is fine."""
         try:
-            with self.path.open("rb") as file:
+            with path.open("rb") as file:
                 head = file.read(512)
-        except FileNotFoundError:
-            return
         except OSError as error:
-            raise StoreError(f"{self.path} cannot be read: {error.strerror}; check its rights") from error
+            raise StoreError(f"{path} cannot be read: {error.strerror}; check its rights") from error
         if head and not head.startswith(_MAGIC):
-            raise StoreError(f"{self.path}: {_ADVICE['SQLITE_NOTADB']}")
+            raise StoreError(f"{path}: {_ADVICE['SQLITE_NOTADB']}")
         if 0 < len(head) < 512:
-            raise StoreError(f"{self.path}: {_ADVICE['SQLITE_CORRUPT']}")
+            raise StoreError(f"{path}: {_ADVICE['SQLITE_CORRUPT']}")
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         def one(sql: str) -> Any:

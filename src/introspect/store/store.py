@@ -98,6 +98,15 @@ class Store(ReplyTables):
             ) from error
         return cls(Connection(target, timeout, durability))
 
+    @staticmethod
+    def check(path: Path | str) -> None:
+        """See whether a file looks like a study file, without opening it.
+
+        Raises:
+            StoreError: It is missing, empty, cut short or something else.
+        """
+        Connection.look(Path(path))
+
     @property
     def manifest(self) -> Manifest:
         """Names to JSON values, like a dict."""
@@ -169,6 +178,10 @@ class Store(ReplyTables):
         if stored is None:
             raise StoreError(f"{self.path}: step {name!r} was removed by another process while it was stored")
         return stored.result
+
+    def find_step(self, name: str, inputs: Any, version: int) -> StepRecord | None:
+        """The finished step with this name, these inputs and this version, or None."""
+        return self._step(step_key(name, inputs, version))
 
     def steps(self) -> tuple[StepRecord, ...]:
         """All finished steps in the order in which they were stored."""

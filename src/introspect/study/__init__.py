@@ -7,6 +7,7 @@ from introspect.study.imagined import Assumptions
 from introspect.study.planner import Expected, MeasurementPlan, cheapest_plan, plan
 from introspect.study.presets import CHAT_PROTOCOL, ORGANISM_PROTOCOL, chat_study, organism_study
 from introspect.study.protocol import StudyProtocol
+from introspect.study.replay import Replay, export_study, replay_study
 from introspect.study.result import SeedResult, StudyResult
 from introspect.study.study import Study
 from introspect.study.watch import ProgressWatcher, SilentWatcher
@@ -21,6 +22,7 @@ __all__ = [
     "Gate",
     "MeasurementPlan",
     "ProgressWatcher",
+    "Replay",
     "SeedResult",
     "SilentWatcher",
     "StagePlan",
@@ -30,6 +32,8 @@ __all__ = [
     "StudyResult",
     "chat_study",
     "cheapest_plan",
+    "export_study",
     "organism_study",
     "plan",
+    "replay_study",
 ]

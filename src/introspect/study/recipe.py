@@ -32,6 +32,7 @@ _LEFT_OUT = ("out", "durability")
 def recipe_of(study: Study) -> dict[str, JsonValue]:
     """All settings of a study but where it lies. A part of the user's own making is only named."""
     given = {field.name: getattr(study, field.name) for field in fields(study) if field.name not in _LEFT_OUT}
+    given["style"] = study.words  # a default may be another one day
     return {name: _written(value) for name, value in given.items()}
 
 
@@ -97,6 +98,6 @@ def _made(name: str, value: Any) -> Any:
     if kind == "own":
         raise StoreError(
             f"the {name} of this study is a {of}, which is not part of introspect: replay it from Python, with "
-            f"replay(..., {name}=...)"
+            f"replay_study(..., {name}=...)"
         )
     raise StoreError(f"the {name} of the study is a {kind!r}, which this version of introspect does not know")

@@ -237,12 +237,15 @@ class Stages:
     def _ask(self, ref: ModelRef, ask: Callable[[ModelBackend, Callable[[int, object], None]], Any], total: int) -> Any:
         from introspect.backend.portal import run_sync
 
-        model = open_model(ref, StoredReplies(self.store))
+        model = self._open(ref)
         count = iter(range(1, 10**9))
         try:
             return ask(model, lambda _index, _reply: self.watcher.progress(next(count), total, "replies"))
         finally:
             run_sync(model.aclose)
+
+    def _open(self, ref: ModelRef) -> ModelBackend:
+        return open_model(ref, StoredReplies(self.store))
 
     def _train(
         self,

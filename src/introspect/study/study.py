@@ -97,7 +97,7 @@ class Study:
     def plan(self) -> StudyPlan:
         """Calls, tokens and gradient steps, without asking or training anything."""
         scenarios, native = ScenarioSet(self.scenarios), ScenarioSet(self.native)
-        return plan_study(scenarios, native, self.protocol, self._style, len(self.seeds))
+        return plan_study(scenarios, native, self.protocol, self.words, len(self.seeds))
 
     def run(self, watcher: Watcher | None = None, wait: float = 0.0) -> StudyResult:
         """Run, or go on running, and score.
@@ -119,13 +119,15 @@ class Study:
             self._claim(store)
             stages = Stages(
                 store, (folder / "models").absolute(), self.model, ScenarioSet(self.scenarios),
-                ScenarioSet(self.native), self.protocol, self._style, told,
+                ScenarioSet(self.native), self.protocol, self.words, told,
             )  # fmt: skip
-            result = self._result(stages)
+            result = self.analyse(stages)
+            store.manifest["recipe"] = recipe_of(self)  # as it is now: seeds may have been added
             _write(folder / "result.json", result_text(result))
             return result
 
-    def _result(self, stages: Stages) -> StudyResult:
+    def analyse(self, stages: Stages) -> StudyResult:
+        """Score what these stages find or compute, seed by seed."""
         seeds = []
         for seed in self.seeds:
             data = stages.run(seed)
@@ -134,7 +136,8 @@ class Study:
         return StudyResult(self.model, self.control, tuple(seeds))
 
     @property
-    def _style(self) -> PromptStyle:
+    def words(self) -> PromptStyle:
+        """The prompt style in use."""
         if self.style is not None:
             return self.style
         from introspect.decision import ChatStyle
@@ -151,7 +154,7 @@ class Study:
         mine = {
             "model": self.model.identity(),
             "protocol": self.protocol.model_dump(mode="json"),
-            "style": self._style.id,
+            "style": self.words.id,
             "scenarios": _hash(self.scenarios),
             "native": _hash(self.native),
         }
@@ -159,13 +162,13 @@ class Study:
         if known is None:
             store.manifest["study"] = mine
             store.manifest["introspect"] = __version__
+            store.manifest["recipe"] = recipe_of(self)
         elif canonical(known) != canonical(mine):
             differs = sorted(key for key in mine if known.get(key) != mine[key])
             raise StoreError(
                 f"{self.folder} holds another study (it differs in {', '.join(differs)}); give another folder, "
                 "or remove this one if it is no longer needed"
             )
-        store.manifest["recipe"] = recipe_of(self)  # seeds may have been added, and scoring may have other settings
         now, runs = surroundings(), store.manifest.get("surroundings", [])
         if now not in runs:
             store.manifest["surroundings"] = [*runs, now]
