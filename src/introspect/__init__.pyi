@@ -1,6 +1,9 @@
 """The public names, listed once: `introspect/__init__.py` reads them from here, and loads each on first use."""
 
 from introspect._version import __version__ as __version__
+from introspect.analysis import Analysis as Analysis
+from introspect.analysis import analyse as analyse
+from introspect.analysis import write_tidy as write_tidy
 from introspect.backend import Budget as Budget
 from introspect.backend import Capabilities as Capabilities
 from introspect.backend import FunctionBackend as FunctionBackend

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
-from introspect import cli_archive, cli_plan
+from introspect import cli_analyse, cli_archive, cli_plan
 from introspect._version import __version__
 from introspect.errors import BackendError, ConfigError, IntrospectError, MissingExtraError
 from introspect.serve.command import add_parser as add_serve
@@ -117,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_plan.add_parser(commands)
     add_serve(commands)
     cli_archive.add_parser(commands)
+    cli_analyse.add_parser(commands)
 
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)

@@ -165,6 +165,7 @@ BAD_REPORTS: dict[str, tuple[Callable[[Rows], Rows], list[str]]] = {
     "not a number": (edited(4, weight="high"), ["row 6", "column weight", "'high'"]),
     "nan": (edited(4, weight="NaN"), ["row 6", "column weight"]),
     "infinite": (edited(4, weight="-inf"), ["row 6", "column weight"]),
+    "beyond any scale": (edited(4, weight="1e200"), ["row 6", "column weight", "'1e200'"]),
     "weight twice": (edited(4, attribute="rent"), ["row 6", "column attribute", "twice"]),
     "no sample": (edited(4, sample=""), ["row 6", "column sample", "empty"]),
     "outcome differs": (

@@ -16,7 +16,7 @@ from introspect.errors import MeasureError
 from introspect.measure import ChoiceModel, ChoiceTable, ReportTable
 from introspect.testing import attributes, scenario_sets, scenarios, trial_sets
 
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 plain = scenario_sets(scenarios(attributes(kinds=("numeric",), log_scale=False)))
 any_kind = scenario_sets(scenarios(max_attributes=2), max_size=2)

@@ -32,13 +32,14 @@ def test_the_installed_command_and_the_module_are_the_same(process) -> None:
     assert (running.returncode, out.strip(), err) == (0, package.__version__, "")
 
 
-@pytest.mark.parametrize("words", [(), ("quickstart",), ("scenarios", "validate"), ("models", "get")])
+@pytest.mark.parametrize("words", [(), ("quickstart",), ("analyse",), ("scenarios", "validate"), ("models", "get")])
 def test_help_names_every_command_and_option(introspect, words) -> None:
     code, out, err = introspect(*words, "--help")
     assert (code, err) == (0, [])
     expected = {
-        (): ["quickstart", "scenarios", "models", "version"],
+        (): ["quickstart", "analyse", "scenarios", "models", "version"],
         ("quickstart",): ["--organism", "--model", "--seeds", "--out", "--json", "--dry-run"],
+        ("analyse",): ["--targets", "--compat", "--estimator", "--seed", "--drop-unknown", "--json"],
     }.get(words, ["usage: introspect"])
     assert all(word in out for word in expected)
 

@@ -13,11 +13,22 @@ from introspect.decision.scenario import MAX_ATTRIBUTES
 from introspect.measure.choice_table import ChoiceTable
 from introspect.measure.report_table import ReportTable
 
-__all__ = ["REPORT_COLUMNS", "REPORT_EXTRAS", "TARGET_COLUMNS", "matching_arm", "read_reports", "read_targets"]
+__all__ = [
+    "FROM_FILE",
+    "REPORT_COLUMNS",
+    "REPORT_EXTRAS",
+    "TARGET_COLUMNS",
+    "matching_arm",
+    "read_reports",
+    "read_targets",
+]
 
 REPORT_COLUMNS = ("scenario", "sample", "attribute", "weight")
 REPORT_EXTRAS = ("arm", "outcome")
 TARGET_COLUMNS = ("scenario", "attribute", "weight")
+
+FROM_FILE = "tidy"
+"""Probe id of reports that come from a file."""
 
 Predictors = Mapping[str, tuple[str, ...]]
 
@@ -118,7 +129,7 @@ def _table(reports: Iterable[tuple[tuple[str, str], dict[str, Any]]], predictors
             }
         )
         count[scenario] += 1
-    return ReportTable.of_rows(rows, listed, {"model": "", "probe": "tidy", "seed": 0, "signed": True})
+    return ReportTable.of_rows(rows, listed, {"model": "", "probe": FROM_FILE, "seed": 0, "signed": True})
 
 
 def _judged(report: dict[str, Any], expected: tuple[str, ...] | None) -> tuple[str, str]:

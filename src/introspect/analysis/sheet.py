@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from introspect.errors import MeasureError
 
-__all__ = ["Sheet", "codes_of"]
+__all__ = ["Sheet", "codes_of", "ignored_columns"]
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 _DELIMITERS = ",;\t"
 _PIECE = 4096
+_LARGEST = 1e100  # squares of what is larger would leave the range of floats
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,11 @@ class Sheet:
         path: Name of the file, as messages show it.
         columns: Cells by column name (lower case).
         rows: Row of each record in the file; the header is row 1, and empty rows count.
-        ignored: Columns that the format does not know.
     """
 
     path: str
     columns: dict[str, list[str]]
     rows: NDArray[np.int64]
-    ignored: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: Path | str, required: Sequence[str], optional: Sequence[str]) -> Sheet:
@@ -54,12 +53,9 @@ class Sheet:
         """
         name = str(path)
         text = _text(Path(path), name)
-        first = text.split("\n", 1)[0].lower()
-        delimiter = max(_DELIMITERS, key=lambda mark: first.count(mark))
+        delimiter = _delimiter(text)
         pieces = _pieces(text, delimiter, name)
-        header = [cell.strip().lower() for row in next(pieces, []) for cell in row]
-        while header and not header[-1]:
-            header.pop()
+        header = _header(next(pieces, []))
         if not header:
             raise MeasureError(f"{name}: is empty; expected a header line with the columns {', '.join(required)}")
         absent = [column for column in required if column not in header]
@@ -93,8 +89,7 @@ class Sheet:
                 columns[column].extend(map(str.strip, cells[k] if cells else ()))
         if not numbers:
             raise MeasureError(f"{name}: has a header line and no rows")
-        ignored = tuple(column for column in header if column and column not in known)
-        return cls(name, columns, np.array(numbers, dtype=np.int64), ignored)
+        return cls(name, columns, np.array(numbers, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -132,7 +127,7 @@ class Sheet:
             # The whole column at once; only where that fails, the culprit is looked for.
             values = np.array(list(map(float, [cell or "nan" for cell in cells] if empty else cells)))
             given = values[np.array([*map(bool, cells)])] if empty else values
-            sound = bool(np.isfinite(given).all()) and "_" not in "".join(cells)
+            sound = bool((np.abs(given) <= _LARGEST).all()) and "_" not in "".join(cells)
         except ValueError:
             sound, values = False, np.empty(0)
         if not sound:
@@ -152,7 +147,7 @@ class Sheet:
             value = float(cell)
         except ValueError:
             value = np.nan
-        if not np.isfinite(value) or "_" in cell:
+        if not abs(value) <= _LARGEST or "_" in cell:
             hint = ""
             if "," in cell and cell.count(",") == 1:
                 hint = "; write decimals with a point"
@@ -172,6 +167,29 @@ def codes_of(texts: Sequence[str]) -> tuple[Codes, list[str]]:
     place: dict[str, int] = {}
     codes = np.fromiter((place.setdefault(text, len(place)) for text in texts), dtype=np.int64, count=len(texts))
     return codes, list(place)
+
+
+def ignored_columns(path: Path | str, known: Sequence[str]) -> tuple[str, ...]:
+    """Columns of a file that its format does not know.
+
+    Raises:
+        MeasureError: The file cannot be read.
+    """
+    text = _text(Path(path), str(path))
+    header = _header(next(_pieces(text, _delimiter(text), str(path)), []))
+    return tuple(column for column in header if column and column not in known)
+
+
+def _delimiter(text: str) -> str:
+    first = text.split("\n", 1)[0]
+    return max(_DELIMITERS, key=first.count)
+
+
+def _header(rows: list[list[str]]) -> list[str]:
+    names = [cell.strip().lower() for row in rows for cell in row]
+    while names and not names[-1]:
+        names.pop()
+    return names
 
 
 def _text(path: Path, name: str) -> str:

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from introspect.decision.trial_set import TrialSet
-from introspect.measure.choice_model import ChoiceModel
+from introspect.errors import MeasureError
 from introspect.measure.choice_table import ChoiceTable
+from introspect.measure.newton import fit_map
 from introspect.measure.report_table import ReportTable
 from introspect.measure.resampling import Interval
+from introspect.measure.stacks import stack_choices
 
 __all__ = ["NAIVE", "PooledZ", "pooled_z"]
 
@@ -95,7 +97,7 @@ def pooled_z(choices: ChoiceTable | TrialSet, reports: ReportTable) -> PooledZ:
         reports: Reports; only complete ones are averaged.
 
     Raises:
-        MeasureError: No trials.
+        MeasureError: No trials, or trials of more than two options.
 
     Example:
         >>> from introspect.decision import Attribute, DecisionScenario, TrialBlock
@@ -108,18 +110,8 @@ def pooled_z(choices: ChoiceTable | TrialSet, reports: ReportTable) -> PooledZ:
         >>> round(found.r, 2), found.weights["k"]["p"]
         (0.89, 100.0)
     """
-    fitted = ChoiceModel("ridge", tau=1.0, intercept_sd=FREE, graded="off").fit(choices)
-    unusable = dict(fitted.unusable())
-    weights: dict[str, dict[str, float]] = {}
-    for name in fitted.scenario_ids:
-        if name in unusable:
-            continue
-        own = fitted.weights(name)
-        largest = max(map(abs, own.values()))
-        if not (largest > 0 and math.isfinite(largest)):
-            unusable[name] = "learned weights all zero"
-            continue
-        weights[name] = {key: float(np.rint(100.0 * weight / largest)) for key, weight in own.items()}
+    trials, chosen = (choices, choices.labels) if isinstance(choices, TrialSet) else (choices.trials, choices.chosen)
+    weights, unusable = _weights(trials, chosen)
     means = reports.mean()
     dropped: dict[str, list[str]] = {}
     pairs: list[tuple[Floats, Floats]] = []
@@ -153,6 +145,32 @@ def pooled_z(choices: ChoiceTable | TrialSet, reports: ReportTable) -> PooledZ:
         dropped={reason: tuple(names) for reason, names in sorted(dropped.items())},
         reasons=reasons,
     )
+
+
+def _weights(trials: TrialSet, chosen: NDArray[np.int8]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Weights as published, and why other contexts have none."""
+    if not len(trials):
+        raise MeasureError("there are no trials to fit")
+    if any(block.n_options != 2 for block in trials.blocks):
+        raise MeasureError("the published analysis is of trials with two options")
+    weights, unusable = {}, {}
+    for stack in stack_choices(trials, chosen):
+        width = stack.n_weights
+        fit = fit_map(stack.design, stack.outcome, np.array([*[1.0] * width, FREE]), stack.case)
+        first = (stack.case * stack.outcome[..., 0]).sum(axis=1)
+        for c, name in enumerate(stack.scenario_ids):
+            own = fit.coef[c, :width]
+            largest = float(np.abs(own).max())
+            if not stack.n_trials[c]:
+                unusable[name] = "no usable choices"
+            elif first[c] in (0, stack.n_trials[c]):
+                unusable[name] = "all choices on one side"
+            elif not largest > 0:
+                unusable[name] = "learned weights all zero"
+            else:
+                scaled = np.rint(100.0 * own / largest) + 0.0  # never -0
+                weights[name] = dict(zip(stack.predictors[c], scaled.tolist(), strict=True))
+    return weights, unusable
 
 
 def _regression(
