@@ -250,6 +250,8 @@ def _lapse_sentence(a: Lapses) -> str:
         "Read replies to such trials, and treat weights as those of a partly inattentive chooser."
         if a.low > LAPSES
         else "Nothing needs doing."
+        if a.high <= 3 * LAPSES
+        else "That is too wide to say; ask more such trials if it matters."
     )
     return (
         f"A dominated option was taken in {a.failures} of {a.n} trials that show one{noise}. Blind picks "
