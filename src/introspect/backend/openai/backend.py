@@ -17,7 +17,7 @@ from introspect.backend.openai.address import Address
 from introspect.backend.openai.body import MORE_LOGPROBS, TOP_LOGPROBS, Manners, body_of
 from introspect.backend.openai.client import make_client, needed_key
 from introspect.backend.openai.discovery import dialect_of
-from introspect.backend.openai.failing import failed
+from introspect.backend.openai.failing import sort_error
 from introspect.backend.openai.once import Once
 from introspect.backend.openai.parse import Unreadable, read_body, read_choice, usage_of
 from introspect.backend.openai.probing import Findings
@@ -26,7 +26,7 @@ from introspect.backend.secrets import Secret
 from introspect.backend.streaming import closable
 from introspect.backend.wire import Capabilities, ModelInfo, ModelRef, Reply, Request
 from introspect.backend.wrapping import generate_each
-from introspect.errors import BackendError
+from introspect.errors import BackendError, FatalBackendError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -197,6 +197,7 @@ class OpenAIBackend:
         began = time.perf_counter()
         for concessions_left in reversed(range(_CONCESSIONS)):
             body = body_of(request, self._model, self.manners, n)
+            problem: Reply | FatalBackendError | None = None
             try:
                 answer = await self.post(body)
             except Unreadable as error:
@@ -207,10 +208,13 @@ class OpenAIBackend:
                     return []
                 if concessions_left and self._yields(error, body):
                     continue
-                reply = failed(error, str(self.address), self._model)
-                told = {**self._provenance(), **reply.provenance}
+                problem = sort_error(error, str(self.address), self._model)
                 self._limits = _limits_of(error) or self._limits
-                return [reply.model_copy(update={"provenance": told})] * n
+            if isinstance(problem, FatalBackendError):
+                raise problem
+            if problem is not None:
+                told = {**self._provenance(), **problem.provenance}
+                return [problem.model_copy(update={"provenance": told})] * n
             choices = answer["choices"][:n]
             usage = usage_of(answer, len(choices))
             told = {**self._provenance(), "seconds": round(time.perf_counter() - began, 4), **_signed(answer)}

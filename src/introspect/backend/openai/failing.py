@@ -13,7 +13,7 @@ from introspect.backend.secrets import scrub
 from introspect.backend.wire import Reply
 from introspect.errors import FatalBackendError
 
-__all__ = ["failed", "retry_after"]
+__all__ = ["retry_after", "sort_error"]
 
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit", "billing_not_active", "insufficient_balance", "out of credit")
 _LONGEST = 400
@@ -39,16 +39,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return seconds
 
 
-def failed(error: Exception, where: str, model: str) -> Reply:
-    """A failed reply, or for content held back a filtered one.
+def sort_error(error: Exception, where: str, model: str) -> Reply | FatalBackendError:
+    """A failed reply (for content held back a filtered one), or the error that dooms all further calls.
+
+    The fatal error is returned and not raised here, so that whoever raises it can do so where neither its traceback nor
+    its context holds the SDK's error, which quotes the server and may quote the key.
 
     Args:
         error: From the SDK.
         where: The server's address.
         model: Who was asked.
-
-    Raises:
-        FatalBackendError: The error dooms all further calls: bad key, no permission, out of credit, no such model.
     """
     from openai import APIConnectionError, APIStatusError, APITimeoutError
 
@@ -65,23 +65,23 @@ def failed(error: Exception, where: str, model: str) -> Reply:
     return Failure("unable").reply(f"{type(error).__name__}: {error}")
 
 
-def _refused(error: Any, where: str, model: str) -> Reply:
+def _refused(error: Any, where: str, model: str) -> Reply | FatalBackendError:
     status, code, said = int(error.status_code), str(error.code or error.type or "").lower(), _said(error)
     words = f"{code} {said}".lower()
     if status == 402 or (status in (403, 429) and any(sign in words for sign in _NO_CREDIT)):
-        raise FatalBackendError(f"out of credit at {where}: {said}. Add credit there, then run again") from None
+        return FatalBackendError(f"out of credit at {where}: {said}. Add credit there, then run again")
     if status == 401:
-        raise FatalBackendError(f"{where} does not accept the key: {said}. Set another one and run again") from None
+        return FatalBackendError(f"{where} does not accept the key: {said}. Set another one and run again")
     if "content_filter" in words or "content_policy" in words or (status == 403 and "moderation" in words):
         reason = scrub(f"the service's content filter refused the prompt: {said}", _LONGEST)
         return Reply(status="filtered", reason=reason)
     if status == 403:
-        raise FatalBackendError(f"{where} does not permit this key to use {model!r}: {said}") from None
+        return FatalBackendError(f"{where} does not permit this key to use {model!r}: {said}")
     if status == 404 and "parameters" not in words:
-        raise FatalBackendError(
+        return FatalBackendError(
             f"{where} knows no model {model!r}, or no chat completions: {said}. "
             f"See what it serves with: introspect doctor {where}"
-        ) from None
+        )
     kind: FailureKind = "refused"
     if status == 429:
         kind = "rate limited"

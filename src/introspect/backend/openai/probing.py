@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from introspect.backend.failures import Failure
 from introspect.backend.openai.address import Address
 from introspect.backend.openai.body import Manners, body_of
-from introspect.backend.openai.failing import failed
+from introspect.backend.openai.failing import sort_error
 from introspect.backend.openai.labels import positions_of
 from introspect.backend.openai.once import Once
 from introspect.backend.openai.parse import Unreadable, read_choice, usage_of
@@ -228,19 +228,22 @@ class Findings:
 
     async def _ask(self, request: Request, *, n: int = 1, model: str | None = None) -> dict[str, Any]:
         body = body_of(request, model or self._server.model, self._server.manners, n)
-        reply = Reply(status="failed")
+        reply: Reply | FatalBackendError = Reply(status="failed")
         for attempt in range(_TRIES):
             self.calls += 1
             try:
                 return await self._server.post(body)
             except Unreadable as error:
                 reply = Failure("malformed").reply(str(error))
-            except Exception as error:  # the SDK's, sorted there; what dooms all calls is raised there too
-                reply = failed(error, str(self._server.address), model or self._server.model)
+            except Exception as error:  # the SDK's, sorted there
+                reply = sort_error(error, str(self._server.address), model or self._server.model)
+            if isinstance(reply, FatalBackendError):
+                raise reply
             failure = Failure.of(reply)
             if failure is None or not failure.transient:
                 raise _Refused(reply.reason or reply.status)
             await asyncio.sleep(min(failure.retry_after or 0.2 * 2**attempt, 30.0))
+        assert isinstance(reply, Reply)
         raise BackendError(f"{self._server.address} could not be probed: {reply.reason}. Try again later")
 
 
