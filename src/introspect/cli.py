@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
-from introspect import cli_analyse, cli_archive, cli_plan
+from introspect import cli_analyse, cli_archive, cli_doctor, cli_plan
 from introspect._version import __version__
 from introspect.errors import BackendError, ConfigError, IntrospectError, MissingExtraError
 from introspect.serve.command import add_parser as add_serve
@@ -114,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("name", metavar="NAME", help="smollm2")
     get.set_defaults(run=_get)
 
+    cli_doctor.add_parser(commands)
     cli_plan.add_parser(commands)
     add_serve(commands)
     cli_archive.add_parser(commands)

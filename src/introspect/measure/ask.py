@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
+from pydantic import JsonValue
+
 from introspect.backend.portal import collect
 from introspect.backend.protocol import ModelBackend
 from introspect.backend.wire import Message, Reply, Request
 from introspect.decision.prompt import Prompt
 from introspect.decision.reading import ReadingStatus
 
-__all__ = ["OnReply", "ask_all", "request_of", "status_of"]
+__all__ = ["OnReply", "ask_all", "report_schema", "request_of", "status_of"]
 
 OnReply = Callable[[int, Reply], None]
 """Called with (index of the request, reply) as each reply arrives."""
@@ -25,6 +27,7 @@ def request_of(
     sample_index: int = 0,
     thinking: int | None = None,
     graded: bool = True,
+    json_schema: dict[str, JsonValue] | None = None,
 ) -> Request:
     """The request that asks a prompt.
 
@@ -35,6 +38,7 @@ def request_of(
         sample_index: Which repeat of an otherwise equal request this is.
         thinking: Token budget of a reasoning model.
         graded: Whether to ask for the log-probability of each answer of a closed set.
+        json_schema: What the reply must follow.
 
     Example:
         >>> from introspect.decision.prompt import ChatMessage, PromptContent
@@ -52,7 +56,24 @@ def request_of(
         sample_index=sample_index,
         prefill=prompt.prefill,
         thinking=thinking,
+        json_schema=json_schema,
     )
+
+
+def report_schema(asked: Sequence[str]) -> dict[str, JsonValue]:
+    """The JSON schema of a report: every weight that is asked for, in that order, as a whole number in -100..100.
+
+    Example:
+        >>> report_schema(["rent"])["properties"]
+        {'rent': {'type': 'integer', 'minimum': -100, 'maximum': 100}}
+    """
+    weight: JsonValue = {"type": "integer", "minimum": -100, "maximum": 100}
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(asked, weight),
+        "required": list(asked),
+        "additionalProperties": False,
+    }
 
 
 async def ask_all(

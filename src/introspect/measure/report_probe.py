@@ -17,7 +17,7 @@ from introspect.decision.scenario import DecisionScenario
 from introspect.decision.styles.base import PromptStyle
 from introspect.decision.trial import Trial
 from introspect.errors import ConfigError, ScenarioError
-from introspect.measure.ask import OnReply, ask_all, request_of, status_of
+from introspect.measure.ask import OnReply, ask_all, report_schema, request_of, status_of
 from introspect.measure.report_table import ReportTable
 
 __all__ = ["SelfReportProbe"]
@@ -39,6 +39,8 @@ class SelfReportProbe:
             them so).
         n_options: Options shown per report.
         thinking: Token budget of a reasoning model; 0 turns reasoning off, None leaves the model's default.
+        structured: Have the server hold the model to a JSON object of all weights. It must be one that really does so
+            (`introspect doctor`), and the style must ask for such an object.
 
     Raises:
         ConfigError: A setting is out of range.
@@ -59,6 +61,7 @@ class SelfReportProbe:
     shuffle_attributes: bool = False
     n_options: int = 2
     thinking: int | None = None
+    structured: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.k, bool) or self.k < 1:
@@ -67,11 +70,14 @@ class SelfReportProbe:
             raise ConfigError(f'options must be "fresh" or "none", got {self.options!r}')
         if not self.temperature >= 0:
             raise ConfigError(f"temperature must be 0 or more, got {self.temperature}")
+        if self.structured and getattr(self.style, "report_format", "object") != "object":
+            raise ConfigError(f'structured reports need the report format "object", got {self.style.id}')
 
     @property
     def id(self) -> str:
         """Everything about the probe that rows should carry."""
         order = ",shuffled" if self.shuffle_attributes else ""
+        order += ",structured" if self.structured else ""
         return (
             f"report({self.style.id},k={self.k},options={self.options}{order},"
             f"temperature={self.temperature:g},parser={PARSER_VERSION})"
@@ -126,6 +132,7 @@ class SelfReportProbe:
                 sample_index=repeat,
                 thinking=self.thinking,
                 graded=False,
+                json_schema=report_schema(prompt.content.asked) if self.structured else None,
             )
             for scenario, repeat, _, prompts in asked
             for prompt in prompts

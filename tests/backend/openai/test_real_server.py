@@ -1,0 +1,86 @@
+"""The hosted path against a real server: llama.cpp with a small chat model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from introspect.backend import Message, ModelRef, Request, ask, open_model, run_sync
+from introspect.backend.openai import Address, OpenAIBackend, discover, tokenize
+from introspect.decision import Attribute, ChatStyle, DecisionScenario, ScenarioSet, TrialGenerator
+from introspect.measure import AccuracyMetric, ChoiceModel, ChoiceProbe, SelfReportProbe
+from introspect.store import Store
+from introspect.training import StoredReplies
+
+
+@pytest.fixture(scope="module")
+def flats() -> ScenarioSet:
+    rent = Attribute(name="rent", unit="euro", low=400, high=1400, step=100)
+    rooms = Attribute(name="rooms", low=1, high=6, step=1)
+    return ScenarioSet(
+        [
+            DecisionScenario(id=name, chooser=name, item="flat", question="Which flat?", attributes=[rent, rooms])
+            for name in ("Ines", "Omar")
+        ]
+    )
+
+
+def question(text: str, **settings: object) -> Request:
+    return Request(messages=(Message(role="user", content=text),), **settings)  # type: ignore[arg-type]
+
+
+def test_a_whole_run_measures_asks_and_scores(real_server: ModelRef, flats: ScenarioSet, tmp_path: Path) -> None:
+    style = ChatStyle()
+    trials = TrialGenerator().trials(flats, 6, rng=1)
+    with Store.open(tmp_path / "study.db") as store:
+        model = open_model(real_server, cache=StoredReplies(store), concurrency=8)
+        choices = ChoiceProbe(style).run(model, trials)
+        weights = ChoiceModel().fit(choices)
+        reports = SelfReportProbe(style, k=1, structured=True).run(model, flats, rng=2)
+        accuracy = AccuracyMetric().score(reports, weights, rng=3)
+        kept = store.n_replies()
+        # Choices with log-probabilities, and reports that hold every weight.
+        assert np.isfinite(choices.logprob).all(axis=1).mean() >= 0.75
+        assert set(reports.status) == {"answered"}
+        assert kept == 12 + 2
+        # The same again, from the store alone.
+        again = open_model(real_server, cache=StoredReplies(store))
+        assert ChoiceProbe(style).run(again, trials).chosen.tolist() == choices.chosen.tolist()
+        assert store.n_replies() == kept
+    assert accuracy is not None
+    run_sync(model.aclose)
+
+
+def test_eight_requests_at_once_get_what_they_get_alone(real_server: ModelRef) -> None:
+    asked = [question(f"Name the number {k}.", answers=("A", "B"), max_tokens=4) for k in range(8)]
+    together = ask(OpenAIBackend(real_server, concurrency=8), asked)
+    alone = ask(OpenAIBackend(real_server, concurrency=1), asked[:2])
+    assert {reply.status for reply in together} <= {"completed", "truncated"}
+    for one, other in zip(together, alone, strict=False):
+        # Batches change the rounding; the note on real servers asks for a tolerance.
+        assert one.mass_outside == pytest.approx(other.mass_outside, abs=0.05)
+
+
+def test_a_schema_is_enforced(real_server: ModelRef) -> None:
+    schema = {"type": "object", "properties": {"zq": {"type": "integer"}}, "required": ["zq"]}
+    (reply,) = ask(OpenAIBackend(real_server), [question("Tell me a joke.", json_schema=schema, max_tokens=96)])
+    assert set(json.loads(reply.text)) == {"zq"}
+
+
+def test_the_probe_sees_what_the_note_on_real_servers_says(real_server: ModelRef) -> None:
+    model = OpenAIBackend(real_server)
+    seen = run_sync(model.probe)
+    assert (seen.answer_logprobs, seen.seed, seen.n, seen.json_schema) == (True,) * 4
+    assert seen.calls <= 14
+
+
+def test_a_server_tells_about_itself(real_server: ModelRef) -> None:
+    address = Address.of(real_server.location)
+    server = run_sync(discover, address)
+    if server.dialect == "llama.cpp":
+        assert (server.context_length, server.slots) == (1024, 8)
+    assert server.models
+    assert len(run_sync(tokenize, address, "Hello world", None, real_server.model)) >= 2
