@@ -20,3 +20,13 @@ def test_the_store_is_compared_with_its_rivals_in_one_run(tmp_path):
     assert [row[0] for row in rows] == ["write", "read", "ask again"]
     assert all(int(rate.replace(",", "")) > 0 for row in rows for rate in row[1:])
     assert not list(tmp_path.iterdir())
+
+
+def test_the_hosted_path_is_compared_with_the_bare_sdk_in_one_run(tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "bench_hosted.py"), "--requests", "20", "--rounds", "1"]
+    done = subprocess.run(
+        [*command, "--folder", str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^(bare SDK|introspect) +[\d,]+ +[\d.]+ x", done.stdout, re.M) == ["bare SDK", "introspect"]
+    assert not list(tmp_path.iterdir())
