@@ -281,14 +281,13 @@ def test_16_stored_and_loaded_trials_are_worded_the_same(tmp_path_factory, scena
     assert [style.choice(*row).messages for row in loaded] == [style.choice(*row).messages for row in trials]
 
 
-@given(SEEDS, st.floats(0, 1), st.integers(2, 6))
+@given(SEEDS, st.floats(0, 1), st.integers(2, 4))
 @settings(max_examples=10)
 def test_middle_values_hold_their_share_in_every_prefix(seed, share, n_attributes):
     (scenario,) = contexts(1, n_attributes)
     (block,) = TrialGenerator(design="d-optimal", interior_share=share).trials([scenario], n=24, rng=seed).blocks
     counts = middle_counts(scenario, block.encoded())
-    enough = (counts >= min(n_attributes, 5)).cumsum()  # with six attributes, few candidates show six middle values
-    assert (enough >= share * np.arange(1, 25) - 1e-9).all()
+    assert ((counts == n_attributes).cumsum() >= share * np.arange(1, 25) - 1e-9).all()
 
 
 def test_middle_values_let_a_curve_be_told_from_a_line_where_the_grid_is_coarse():
@@ -315,7 +314,7 @@ def test_close_calls_reach_their_share_and_never_exceed_it(seed, share, data):
     pool = PoolSource(scenario, 2, 480, stream(seed, "design", "k0"), weights).draw()
     gaps = np.abs((pool.encoded[:, 0] - pool.encoded[:, 1]) @ weights)
     widest = gaps[pool.close].max()
-    close = (np.abs(block.differences() @ weights) <= widest + 1e-9).cumsum()
+    close = (np.abs(block.differences() @ weights) <= widest + 1e-8).cumsum()
     assert (close <= share * np.arange(1, 41) + 1e-9).all()
     assert close[-1] >= 40 * share - 1
 

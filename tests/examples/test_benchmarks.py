@@ -30,3 +30,13 @@ def test_the_hosted_path_is_compared_with_the_bare_sdk_in_one_run(tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^(bare SDK|introspect) +[\d,]+ +[\d.]+ x", done.stdout, re.M) == ["bare SDK", "introspect"]
     assert not list(tmp_path.iterdir())
+
+
+def test_designs_are_compared_with_random_pairs():
+    command = [sys.executable, str(BENCHMARKS / "bench_designs.py"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(
+        r"^(det|logit10|logit5|lapse10|item) +0\.9[58] +\S+( +\S+ +x.{4} \+- .{4}){3}$", done.stdout, re.M
+    )
+    assert [row[0] for row in rows] == [n for n in ("det", "logit10", "logit5", "lapse10", "item") for _ in range(2)]

@@ -32,7 +32,7 @@ def test_a_sound_model_passes_all_gates(tmp_path: Path) -> None:
 
 
 def test_a_one_sided_model_is_flagged_and_its_rows_stay(tmp_path: Path) -> None:
-    result, seed = ran(tmp_path, side_bias=12.0)
+    result, seed = ran(tmp_path, side_bias=40.0)
     sided = {gate.name: gate for gate in seed.gates if gate.name.startswith("both sides chosen")}
     assert set(sided) == {f"both sides chosen: {name}" for name in ("instilled", "fold1", "fold2")}
     assert not any(gate.passed for gate in sided.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from introspect.backend.training import TrainingSpec
+from introspect.decision.generator import Design
 
 __all__ = ["StudyProtocol"]
 
@@ -19,6 +20,8 @@ class StudyProtocol(BaseModel):
         n_native: Fresh choices per native context; more, since there is no target to compare with.
         n_reports: Reports per context, each with fresh options.
         n_examples: Report-training examples per context.
+        measure_design: How the choices that weights are measured from are drawn; "d-optimal" needs fewer of them for
+            the same precision. What preferences are instilled from is always drawn at random.
         n_folds: Report training leaves one of so many parts of the contexts out, each in turn.
         instil: How preferences are trained in.
         report: How reporting is trained.
@@ -36,6 +39,7 @@ class StudyProtocol(BaseModel):
     n_native: int = Field(default=100, ge=2)
     n_reports: int = Field(default=10, ge=1)
     n_examples: int = Field(default=1, ge=1)
+    measure_design: Design = "d-optimal"
     n_folds: int = Field(default=2, ge=2)
     instil: TrainingSpec = TrainingSpec()
     report: TrainingSpec = TrainingSpec()

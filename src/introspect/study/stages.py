@@ -185,12 +185,12 @@ class Stages:
 
         def compute() -> dict[str, Any]:
             hidden = PreferenceSampler().sample(self.scenarios, stream(seed, "preferences"))
-            generator = TrialGenerator()
+            generator, measure = TrialGenerator(), TrialGenerator(design=p.measure_design)
             instil = generator.trials(self.scenarios, p.n_instil, stream(seed, "instil"))
             # Measuring pairs must be fresh: a pair that was trained on would show memory, not weights.
-            more = generator.trials(self.scenarios, p.n_instil + p.n_measure, stream(seed, "measure"))
+            more = measure.trials(self.scenarios, p.n_instil + p.n_measure, stream(seed, "measure"))
             extra = _unseen(more, instil, p.n_measure)
-            native = generator.trials(self.native, p.n_native, stream(seed, "native")) if self.native else TrialSet()
+            native = measure.trials(self.native, p.n_native, stream(seed, "native")) if self.native else TrialSet()
             folds = self.scenarios.folds(p.n_folds, stream(seed, "folds"))
             return {
                 "preferences": hidden.to_json(),
@@ -200,7 +200,9 @@ class Stages:
                 "folds": [[list(train.ids), list(test.ids)] for train, test in folds],
             }
 
-        sizes = [p.n_instil, p.n_measure, p.n_native, p.n_folds]
+        sizes: list[object] = [p.n_instil, p.n_measure, p.n_native, p.n_folds]
+        if p.measure_design != "random":  # a draw of before there were designs stays where it is found
+            sizes.append(p.measure_design)
         found = self._step(seed, "draw", [self.scenarios.hash, self.native.hash, sizes], compute)
         return Draw(
             PreferenceSet.from_json(found["preferences"]),

@@ -116,10 +116,9 @@ class _Chunk:
         wanted = allowed
         if due(self._settings.interior_share, t):
             wanted = _narrowed(wanted, self._interior)
-        if self._settings.close_share and math.floor(self._settings.close_share * (t + 1) + 1e-9) > math.floor(
-            self._settings.close_share * t + 1e-9
-        ):
-            wanted = _narrowed(wanted, self._close)
+        if self._settings.close_share:
+            behind = self._n_close < math.floor(self._settings.close_share * (t + 1) + 1e-9)
+            wanted = _narrowed(wanted, self._close & behind[:, None])
         flips = self._flipped[:, t]
         picked = best_of(self._information.gains(flips), wanted)
         self._information.add(picked, flips)

@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _ENUMERATE = 4
-_INTERIOR = 8
+_INTERIOR = 12
 _CLOSE = 0.1
 
 
@@ -62,8 +62,8 @@ class PoolSource:
     Where all distinct trials are at most four times `n_candidates`, the only pool is all of them.
 
     A candidate is interior where, in every attribute of three values or more, some option shows a value of the
-    middle half of the range; where fewer than an eighth of the candidates do, in as many attributes as an
-    eighth of them manage. It is close where the utilities of the best two options differ by less than in nine
+    middle half of the range; where fewer than a twelfth of the candidates do, in as many attributes as a
+    twelfth of them manage. It is close where the utilities of the best two options differ by less than in nine
     tenths of the candidates.
 
     Args:
@@ -157,4 +157,5 @@ def _closest(encoded: Floats, weights: Floats, usable: Bools) -> Bools:
     gap = utility[:, -1] - utility[:, -2]
     if not usable.any():
         return usable
-    return np.asarray(gap <= np.quantile(gap[usable], _CLOSE))
+    limit = np.quantile(gap[usable], _CLOSE)
+    return np.asarray(gap <= limit + 1e-9 * np.abs(weights).sum())  # equal up to rounding counts as equal
