@@ -47,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         _forget_stdout()
         return _fail(f"{error.filename or 'the output'} cannot be written or read: {error.strerror or error}")
+    except UnicodeEncodeError as error:
+        return _fail(
+            f"the output's encoding, {error.encoding}, has no {error.object[error.start]!a}: set PYTHONIOENCODING=utf-8"
+        )
     except KeyboardInterrupt:
         print(
             "introspect: stopped. Run the same command again to go on from the last finished stage.",

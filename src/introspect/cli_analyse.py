@@ -44,7 +44,7 @@ def _analyse(options: argparse.Namespace) -> int:
         rng=options.seed,
         drop_unknown=options.drop_unknown,
     )
-    print(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False) if options.json else found.summary())
+    print(json.dumps(found.to_dict(), allow_nan=False) if options.json else found.summary())
     return 0
 
 

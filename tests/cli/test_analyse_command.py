@@ -61,6 +61,22 @@ def test_the_command_works_in_a_process_of_its_own(process) -> None:
     assert "target" in arm["reasons"]["learned_vs_target_r"]
 
 
+def test_names_that_the_output_cannot_show_are_one_line_and_json_needs_no_encoding(process, tmp_path) -> None:
+    text = CHOICES.read_text(encoding="utf-8"), REPORTS.read_text(encoding="utf-8")
+    files = [tmp_path / "c.csv", tmp_path / "r.csv"]
+    for path, content in zip(files, text, strict=True):
+        path.write_text(content.replace("violin", "Café 🎻"), encoding="utf-8")
+    env = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    running = process("analyse", *files, stdout=subprocess.PIPE, env=env)
+    _, err = running.communicate(timeout=120)
+    assert (running.returncode, len(err.splitlines())) == (2, 1), err
+    assert "PYTHONIOENCODING" in err
+    running = process("analyse", *files, "--json", stdout=subprocess.PIPE, env=env)
+    out, err = running.communicate(timeout=120)
+    assert (running.returncode, err) == (0, "")
+    assert any("Café 🎻" in line for line in strict(out)["arms"]["before"]["diagnostics"])
+
+
 def changed(path: Path, folder: Path, row: int, column: str, text: str) -> Path:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
