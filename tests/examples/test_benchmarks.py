@@ -40,3 +40,22 @@ def test_designs_are_compared_with_random_pairs():
         r"^(det|logit10|logit5|lapse10|item) +0\.9[58] +\S+( +\S+ +x.{4} \+- .{4}){3}$", done.stdout, re.M
     )
     assert [row[0] for row in rows] == [n for n in ("det", "logit10", "logit5", "lapse10", "item") for _ in range(2)]
+
+
+def test_the_validation_of_intervals_runs_and_prints_all_its_tables():
+    command = [sys.executable, str(BENCHMARKS / "validate_intervals.py"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^## ", done.stdout, re.M)) == 6
+    assert len(re.findall(r"^\| (?:10|deterministic|logistic)", done.stdout, re.M)) == 4 + 4 + 3 + 3 + 2 + 4
+
+
+def test_the_choice_engine_is_compared_with_its_rivals_in_one_run():
+    command = [sys.executable, str(BENCHMARKS / "bench_estimation.py"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = dict(re.findall(r"^([\w, -]+?) +([\d,]+) +[\d.]+ +\d+x$", done.stdout, re.M))
+    assert {"introspect", "introspect, Firth", "statsmodels Logit", "scikit-learn, tight"} <= set(rows)
+    assert all(int(rate.replace(",", "")) > 0 for rate in rows.values())
+    assert re.search(r"statsmodels Logit: estimates \de-", done.stdout)
+    assert len(re.findall(r"\d+ -> \d+$", done.stdout, re.M)) == 2

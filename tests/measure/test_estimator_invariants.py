@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from introspect.measure.evidence import choose_scale
+from introspect.measure.evidence import Scales, choose_scales
 from introspect.measure.firth import fit_firth
 from introspect.measure.newton import MapFit, fit_map
 from introspect.measure.replicates import fit_replicates
@@ -57,16 +57,14 @@ def fit(estimator: str, data: Data, case: np.ndarray | None = None, tau: float =
         return fit_firth(x, y, case)
     if estimator == "ml":
         return fit_map(x, y, np.full(x.shape[3], np.inf), case)
+    side = 5.0
     if estimator == "eb":
-        tau = scale_of(data, case)
-    return fit_map(x, y, prior_sd(tau, N_WEIGHTS, x.shape[3] - N_WEIGHTS), case)
+        scales = scales_of(data, case)
+        tau, side = scales.weight, scales.side
+    return fit_map(x, y, np.array([tau] * N_WEIGHTS + [side] * (x.shape[3] - N_WEIGHTS)), case)
 
 
-def prior_sd(tau: float, n_weights: int, n_intercepts: int) -> np.ndarray:
-    return np.array([tau] * n_weights + [5.0] * n_intercepts)
-
-
-def scale_of(data: Data, case: np.ndarray) -> float:
+def scales_of(data: Data, case: np.ndarray) -> Scales:
     n_contexts = len(data.x)
     used = (case > 0).sum(axis=1)
     stack = Stack(
@@ -74,7 +72,7 @@ def scale_of(data: Data, case: np.ndarray) -> float:
         design=data.x[:, :, None], outcome=data.y[..., None], case=case, n_trials=used, n_missing=0 * used,
         rows=np.zeros(case.shape, dtype=np.int64),
     )  # fmt: skip
-    return choose_scale([stack], prior_sd, 5.0)[0]
+    return choose_scales([stack], 5.0, 5.0)
 
 
 def same(a: MapFit, b: MapFit, tolerance: float = 1e-7) -> None:
@@ -226,7 +224,7 @@ def test_the_covariance_is_symmetric_and_positive(estimator, seed):  # 29
 def test_replicates_are_the_fits_to_their_case_weights(seed, scale, n_replicates):  # 24 and 25 of the fast path
     data = draw(seed, scale=scale)
     case = np.random.default_rng(seed + 1).integers(0, 4, (*data.y.shape, n_replicates)).astype(float)
-    sd = prior_sd(4.0, N_WEIGHTS, 1)
+    sd = np.array([4.0] * N_WEIGHTS + [5.0])
     fast = fit_replicates(data.x, data.y, sd, case)
     assert fast.converged.all()
     for r in (0, n_replicates - 1):
@@ -239,7 +237,7 @@ def test_replicates_are_the_fits_to_their_case_weights(seed, scale, n_replicates
 def test_replicates_may_differ_in_their_outcomes(seed):
     data = draw(seed)
     outcomes = np.random.default_rng(seed + 1).random((*data.y.shape, 5))
-    sd = prior_sd(4.0, N_WEIGHTS, 1)
+    sd = np.array([4.0] * N_WEIGHTS + [5.0])
     fast = fit_replicates(data.x, outcomes, sd)
     for r in range(5):
         slow = fit_map(data.x[:, :, None], outcomes[..., r, None], sd)

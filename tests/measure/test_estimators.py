@@ -28,12 +28,24 @@ def test_the_chosen_scale_is_where_the_pooled_evidence_is_largest(make_world):
     chosen = ChoiceModel().fit(trials)
     [stack] = stack_choices(trials, trials.labels)
 
-    def evidence(tau):
-        return fit_map(stack.design, stack.outcome, np.array([tau] * 5 + [5.0]), stack.case).log_evidence.sum()
+    def evidence(tau, side=chosen.intercept_sd):
+        return fit_map(stack.design, stack.outcome, np.array([tau] * 5 + [side]), stack.case).log_evidence.sum()
 
     best = max(np.geomspace(0.5, 20, 200), key=evidence)
     assert chosen.tau == pytest.approx(best, rel=0.02)
     assert chosen.log_evidence.sum() == pytest.approx(evidence(chosen.tau), abs=1e-6)
+    sides = np.geomspace(0.5, 5, 100)
+    assert chosen.intercept_sd == pytest.approx(max(sides, key=lambda s: evidence(chosen.tau, s)), rel=0.05)
+
+
+def test_a_liking_for_a_side_widens_the_prior_of_the_intercept(make_world):
+    _, _, trials = make_world(n_scenarios=40, n_trials=60, scale=4.0)
+    assert ChoiceModel().fit(trials).intercept_sd == 0.5
+    block = trials.blocks[0]
+    rng = np.random.default_rng(0)
+    leaning = np.where(rng.random(len(trials)) < 0.4, np.where(block.scenario_index % 2, 0, 1), trials.labels)
+    assert 0.8 < ChoiceModel().fit(trials.with_labels(leaning)).intercept_sd < 5.0
+    assert ChoiceModel(intercept_sd=0.3).fit(trials).intercept_sd == 0.3
 
 
 def test_without_a_context_that_chose_both_sides_the_scale_is_the_fallback(make_world):

@@ -8,6 +8,8 @@ training runs (`two_level`).
 from introspect.measure.accuracy import Accuracy
 from introspect.measure.accuracy_metric import AccuracyMetric
 from introspect.measure.adaptive import AdaptiveProbe, AdaptiveRun
+from introspect.measure.baselines import Baseline, Baselines
+from introspect.measure.ceiling import Ceiling
 from introspect.measure.choice_model import ChoiceModel
 from introspect.measure.choice_probe import ChoiceProbe
 from introspect.measure.choice_table import ChoiceTable
@@ -16,7 +18,9 @@ from introspect.measure.learned_weights import LearnedWeights
 from introspect.measure.moments import Moments
 from introspect.measure.newton import MapFit, fit_map
 from introspect.measure.pairing import Pairing, WeightsLike, pair
+from introspect.measure.partial import Partial
 from introspect.measure.pooled_z import PooledZ, pooled_z
+from introspect.measure.repeats import Repeats
 from introspect.measure.report_probe import SelfReportProbe
 from introspect.measure.report_table import ReportTable
 from introspect.measure.resampling import Interval
@@ -29,6 +33,9 @@ __all__ = [
     "AccuracyMetric",
     "AdaptiveProbe",
     "AdaptiveRun",
+    "Baseline",
+    "Baselines",
+    "Ceiling",
     "ChoiceModel",
     "ChoiceProbe",
     "ChoiceTable",
@@ -39,7 +46,9 @@ __all__ = [
     "MapFit",
     "Moments",
     "Pairing",
+    "Partial",
     "PooledZ",
+    "Repeats",
     "ReportTable",
     "Rise",
     "RuleComparison",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from introspect.measure.accuracy import NOT_GIVEN, Accuracy
 from introspect.measure.agreement import agreement_of
 from introspect.measure.baselines import baselines_of
 from introspect.measure.ceiling import Ceiling, ceiling_of, weight_halves
-from introspect.measure.choice_model import ChoiceModel
+from introspect.measure.choice_model import ChoiceModel, Estimator
 from introspect.measure.choice_table import ChoiceTable
 from introspect.measure.intervals import IntervalMethod, calibration_of, pooled_interval, within_of
 from introspect.measure.learned_weights import LearnedWeights
@@ -59,7 +59,7 @@ class AccuracyMetric:
 
     n_boot: int = 2000
     n_null: int = 2000
-    n_splits: int = 20
+    n_splits: int = 10
     interval: IntervalMethod = "z-t"
 
     def __post_init__(self) -> None:
@@ -219,7 +219,7 @@ class AccuracyMetric:
             trials = choices.trials if isinstance(choices, ChoiceTable) else choices
             names = {scenario.id: scenario.predictors for scenario in trials.scenarios}
             rng = stream(seed, "accuracy", "trials")
-            split = split_halves(model or _estimator(weights), choices, self.n_splits, rng)
+            split = (model or _estimator(weights)).split_halves(choices, self.n_splits, rng)
             halves = weight_halves(pairing, split, names)
         return ceiling_of(
             pairing,
@@ -251,33 +251,16 @@ class AccuracyMetric:
         return found
 
 
-def split_halves(
-    model: ChoiceModel, choices: ChoiceTable | TrialSet, n_splits: int, rng: np.random.Generator
-) -> dict[str, tuple[Floats, Floats]]:
-    """Weights fitted to both halves of each scenario's trials, over random splits: id -> [S, P] and [S, P]."""
-    if hasattr(model, "split_halves"):
-        found: dict[str, tuple[Floats, Floats]] = model.split_halves(choices, n_splits, rng)
-        return found
-    trials = choices.trials if isinstance(choices, ChoiceTable) else choices
-    chosen = choices.chosen if isinstance(choices, ChoiceTable) else choices.labels
-    ids = trials.scenario_ids
-    halves = {s.id: tuple(np.full((n_splits, s.n_predictors), np.nan) for _ in range(2)) for s in trials.scenarios}
-    for split in range(n_splits):
-        second = np.zeros(len(ids), bool)
-        for name in halves:
-            rows = rng.permutation(np.flatnonzero((ids == name) & (chosen >= 0)))
-            second[rows[len(rows) // 2 :]] = True
-        for side, mask in enumerate((~second, second)):
-            fit = model.fit(choices.take(mask & (chosen >= 0)))
-            for name, coef in zip(fit.scenario_ids, fit.coef, strict=True):
-                halves[name][side][split] = coef
-    return {name: (one, two) for name, (one, two) in halves.items()}
-
-
 def _estimator(weights: WeightsLike) -> ChoiceModel:
+    """The estimator that the weights say they come from; the default one where they do not say."""
     if not isinstance(weights, LearnedWeights):
         return ChoiceModel()
-    return ChoiceModel(tau=weights.tau, intercept_sd=weights.intercept_sd)
+    return ChoiceModel(
+        estimator=cast(Estimator, weights.estimator) if weights.estimator in get_args(Estimator) else "eb",
+        tau=weights.tau,
+        intercept=any(len(own) for own in weights.intercept),
+        intercept_sd=weights.intercept_sd,
+    )
 
 
 def _target_r(target: WeightsLike | None, weights: WeightsLike, reasons: dict[str, str]) -> float:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from introspect.measure.intervals import difference_interval
 from introspect.measure.moments import Moments, six_sums
 from introspect.measure.pairing import Pairing, max_scaled
-from introspect.measure.resampling import Interval, Resamples, percentile_interval
+from introspect.measure.resampling import Interval, Resamples
 
 __all__ = ["BASELINES", "FLAT", "Baseline", "Baselines", "baselines_of"]
 
@@ -116,8 +117,9 @@ def baselines_of(pairing: Pairing, resamples: Resamples, rng: np.random.Generato
     elif resamples.counts is None:
         reasons["margin_interval"] = resamples.why
     else:
-        draws = pairing.moments.resampled(resamples.counts) - moments[best].resampled(resamples.counts)
-        interval = percentile_interval(draws)
+        interval = difference_interval(moments[best], pairing.moments, resamples)
+        if math.isnan(interval.low):
+            reasons["margin_interval"] = "undefined in every resample"
     return Baselines(scores, best, margin, interval, reasons)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from introspect._random import stream
 from introspect.measure.firth import fit_firth
-from introspect.measure.graded import FRACTIONAL_SD, weighted_ols
+from introspect.measure.graded import weighted_ols
 from introspect.measure.newton import fit_map
 from introspect.measure.replicates import fit_replicates
 from introspect.measure.stacks import Stack
@@ -78,9 +78,7 @@ def _fit(stack: Stack, estimator: str, prior_sd: Floats, case: Floats) -> Floats
         assert stack.log_odds is not None
         return weighted_ols(x, stack.log_odds, case)
     if stack.graded == "fractional":
-        sd = prior_sd.copy()
-        sd[: stack.n_weights] = FRACTIONAL_SD
-        return fit_replicates(x, stack.outcome[..., 0], sd, case).coef
+        return fit_replicates(x, stack.outcome[..., 0], prior_sd, case).coef
     if estimator == "firth":
         return _flattened(stack, case, lambda d, y, w: fit_firth(d, y, w).coef)
     if stack.design.shape[2] == 1:

@@ -10,16 +10,16 @@ from introspect.measure.diagnostics import DETECTION_LEVEL
 from introspect.measure.newton import MapFit, fit_map
 from introspect.measure.stacks import Stack
 
-__all__ = ["FRACTIONAL_SD", "fit_fractional", "fit_ols", "grade", "regrade_flags", "weighted_ols"]
+__all__ = ["FRACTIONAL_SD", "fit_fractional", "fit_ols", "fractional_prior", "grade", "regrade_flags", "weighted_ols"]
 
 Floats = NDArray[np.float64]
 
 NEARLY_ALL = 0.95
 """Share of the answered trials that must show both labels' probabilities for least squares."""
 
-FRACTIONAL_SD = 20.0
-"""Prior standard deviation of a weight in the fractional logit, in logits: fractions carry far more than choices, so
-the prior only keeps saturated probabilities finite."""
+FRACTIONAL_SD = 10.0
+"""Prior standard deviation of a weight in the fractional logit, in logits. It keeps saturated probabilities finite; of
+2.5 to 50 it lost least in direction, over clear and noisy choosers with 10 to 50 trials."""
 
 
 def grade(stack: Stack, choices: ChoiceTable, mode: str) -> list[Stack]:
@@ -140,9 +140,19 @@ def fit_ols(stack: Stack) -> MapFit:
     return MapFit(coef, cov, likelihood, missing, gradient, np.isfinite(coef).all(axis=1), 1)
 
 
-def fit_fractional(stack: Stack, prior_sd: Floats) -> MapFit:
-    """Fractional logit (Papke and Wooldridge 1996) with a sandwich covariance."""
-    fit = fit_map(stack.design, stack.outcome, prior_sd, stack.case)
+def fractional_prior(stack: Stack, side: float) -> Floats:
+    """Prior standard deviations of a fractional logit, weights before intercepts."""
+    return np.array([FRACTIONAL_SD] * stack.n_weights + [side] * stack.n_intercepts)
+
+
+def fit_fractional(stack: Stack, side: float) -> MapFit:
+    """Fractional logit (Papke and Wooldridge 1996) with a sandwich covariance.
+
+    Args:
+        stack: Probabilities of the first option.
+        side: Prior standard deviation of a position's effect, in logits.
+    """
+    fit = fit_map(stack.design, stack.outcome, fractional_prior(stack, side), stack.case)
     x = stack.design[:, :, 0]
     chance = 0.5 + 0.5 * np.tanh(np.matmul(x, fit.coef[..., None])[..., 0] / 2.0)
     residual = stack.outcome[..., 0] - chance

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from introspect.measure.moments import Moments, calibration, fisher
+from introspect.measure.moments import Moments, calibration, correlation, correlation_gradient, fisher
 from introspect.measure.resampling import (
     Interval,
     Resamples,
@@ -17,7 +17,7 @@ from introspect.measure.resampling import (
     studentised_interval,
 )
 
-__all__ = ["IntervalMethod", "calibration_of", "pooled_interval", "within_of"]
+__all__ = ["IntervalMethod", "calibration_of", "difference_interval", "pooled_interval", "within_of"]
 
 Floats = NDArray[np.float64]
 IntervalMethod = Literal["z-t", "percentile", "jackknife"]
@@ -64,6 +64,34 @@ def pooled_interval(
     return found
 
 
+def difference_interval(first: Moments, second: Moments, resamples: Resamples) -> Interval:
+    """Studentised interval of second r minus first r, of two pairs of sides of the same contexts.
+
+    Both are resampled together, so what they share drops out.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=(100, 5))
+        >>> ids = [f"k{i:03d}" for i in range(100)]
+        >>> worse, better = (Moments.of(ids, x, x + rng.normal(0, size, x.shape)) for size in (1.0, 0.5))
+        >>> low, high = difference_interval(worse, better, Resamples.of(100, 999, rng))
+        >>> bool(0 < low < better.pooled() - worse.pooled() < high)
+        True
+    """
+    if resamples.counts is None:
+        return Interval.undefined()
+    rows = np.concatenate([first.sums, second.sums], axis=1)
+    if np.array_equal(first.sums, second.sums):
+        return Interval(0.0, 0.0)
+    return studentised_interval(rows, resamples.counts, _difference, LEVEL)
+
+
+def _difference(sums: Floats) -> tuple[Floats, Floats]:
+    one, two = sums[..., :6], sums[..., 6:]
+    gradient = np.concatenate([-correlation_gradient(one), correlation_gradient(two)], axis=-1)
+    return correlation(two) - correlation(one), gradient
+
+
 def within_of(moments: Moments, resamples: Resamples, reasons: dict[str, str]) -> dict[str, Any]:
     """r inside contexts: every one of them, and their mean and median with intervals, by field of Accuracy."""
     within = moments.within()
@@ -77,7 +105,7 @@ def within_of(moments: Moments, resamples: Resamples, reasons: dict[str, str]) -
     mean_interval = median_interval = Interval.undefined()
     counts = resamples.counts
     if counts is None or not defined.size:
-        why = resamples.why or reasons["mean_within_r"]
+        why = resamples.why or reasons.get("mean_within_r", "")
         reasons |= {"mean_within_interval": why, "median_within_interval": why}
     else:
         drawn = counts[:, order]
@@ -86,8 +114,11 @@ def within_of(moments: Moments, resamples: Resamples, reasons: dict[str, str]) -
         # The middle of a resample: its lower and upper middle value, found in the cumulated counts.
         places = ((passed <= at[:, None]).sum(axis=1) for at in ((n - 1) // 2, n // 2))
         middle = [defined[np.minimum(place, defined.size - 1)] for place in places]
-        with np.errstate(invalid="ignore"):
-            mean_interval = percentile_interval(drawn @ defined / n, LEVEL)
+        ones = np.ones(defined.size)
+        low, high = studentised_interval(np.column_stack([ones, defined]), drawn, _ratio, LEVEL)
+        mean_interval = (
+            Interval(max(low, -1.0), min(high, 1.0)) if defined.std() > 1e-9 else Interval(*defined[[0, -1]])
+        )
         median_interval = percentile_interval((middle[0] + middle[1]) / 2.0, LEVEL)
     return {
         "mean_within_r": float(defined.mean()) if defined.size else math.nan,
@@ -115,6 +146,12 @@ def calibration_of(moments: Moments, resamples: Resamples, reasons: dict[str, st
                 reasons[f"{name}_interval"] = "undefined in every resample"
         found |= {name: value, f"{name}_interval": interval}
     return found
+
+
+def _ratio(sums: Floats) -> tuple[Floats, Floats]:
+    n, total = sums[..., 0], sums[..., 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return total / n, np.stack([-total / n**2, 1.0 / n], axis=-1)
 
 
 def _slope(sums: Floats) -> tuple[Floats, Floats]:

@@ -8,13 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from introspect.errors import MeasureError
+from introspect.measure.elimination import FEW, solve_positive
 
-__all__ = ["MapFit", "fit_map"]
+__all__ = ["MapFit", "fit_map", "modes"]
 
 Floats = NDArray[np.float64]
 
 STEP_CAP = 8.0
 """Furthest that one Newton step may move any trial's utility, in logits: under separation steps would run away."""
+
+CHUNK = 20_000
+"""Trials x rival options worked on at once: what a core keeps in its own cache."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,63 @@ def fit_map(
     if not (sd > 0).all() or (case < 0).any():
         raise MeasureError("prior standard deviations must be positive and case weights must not be negative")
     precision = 1.0 / sd**2
-    flat = design.reshape(n_contexts, n_trials * n_rivals, n_coef)
+    begin = np.zeros((n_contexts, n_coef)) if start is None else np.asarray(start, dtype=float)
+    size = max(1, CHUNK // max(n_trials * n_rivals, 1))
+    parts = [
+        _climb(design[c], outcome[c], case[c], precision[c], begin[c], tolerance, max_iterations)
+        for c in (slice(first, first + size) for first in range(0, max(n_contexts, 1), size))
+    ]
+    coef, objective, gradient, hessian, likelihood = (np.concatenate([part[0][k] for part in parts]) for k in range(5))
+    largest = np.abs(gradient).max(axis=1, initial=0.0)
+    cov = np.linalg.inv(hessian)
+    cov = (cov + np.swapaxes(cov, 1, 2)) / 2.0
+    return MapFit(
+        coef,
+        np.asarray(cov, dtype=np.float64),
+        likelihood,
+        _log_evidence(objective, precision, np.linalg.slogdet(hessian)[1]),
+        largest,
+        largest <= 1e-8,
+        max(part[1] for part in parts),
+    )
 
-    coef = np.zeros((n_contexts, n_coef)) if start is None else np.array(start, dtype=float)
-    active = np.arange(n_contexts)
+
+def modes(
+    design: Floats, outcome: Floats, prior_sd: Floats, case: Floats, start: Floats | None, tolerance: float
+) -> tuple[Floats, Floats]:
+    """Modes [C, Q] to a tolerance and Laplace log evidence [C]: `fit_map` without what a search does not need."""
+    n_contexts, n_trials, n_rivals, n_coef = design.shape
+    precision = np.broadcast_to(1.0 / prior_sd**2, (n_contexts, n_coef))
+    begin = np.zeros((n_contexts, n_coef)) if start is None else start
+    coef, evidence = np.empty((n_contexts, n_coef)), np.empty(n_contexts)
+    size = max(1, CHUNK // max(n_trials * n_rivals, 1))
+    for first in range(0, n_contexts, size):
+        c = slice(first, first + size)
+        found, _ = _climb(design[c], outcome[c], case[c], precision[c], begin[c], tolerance, 200)
+        coef[c] = found[0]
+        evidence[c] = _log_evidence(found[1], precision[c], solve_positive(found[3], found[2])[1])
+    return coef, evidence
+
+
+def _log_evidence(objective: Floats, precision: Floats, log_det: Floats) -> Floats:
+    with np.errstate(divide="ignore"):
+        value = objective + 0.5 * np.log(precision).sum(axis=1) - 0.5 * log_det
+    return np.where(np.isfinite(value), value, np.nan)
+
+
+def _climb(
+    design: Floats,
+    outcome: Floats,
+    case: Floats,
+    precision: Floats,
+    begin: Floats,
+    tolerance: float,
+    max_iterations: int,
+) -> tuple[tuple[Floats, Floats, Floats, Floats, Floats], int]:
+    """Modes, then objective, gradient, negative Hessian and log-likelihood there; and the steps taken."""
+    coef = begin.copy()
+    flat = design.reshape(len(design), design.shape[1] * design.shape[2], design.shape[3])
+    active = np.arange(len(design))
     iterations = 0
     objective, gradient, hessian, likelihood = _evaluate(design, outcome, case, precision, coef)
     while True:
@@ -100,15 +157,21 @@ def fit_map(
         if not active.size or iterations >= max_iterations:
             break
         iterations += 1
-        step = np.linalg.solve(hessian[active], gradient[active][..., None])[..., 0]
+        step = _solve(hessian[active], gradient[active])
         moved = np.abs(np.matmul(flat[active], step[..., None])).max(axis=(1, 2), initial=0.0)
         step *= np.minimum(1.0, STEP_CAP / np.maximum(moved, 1e-300))[:, None]
         pending = active
         for _ in range(40):
             trial = coef[pending] + step
-            values = _evaluate(design[pending], outcome[pending], case[pending], precision[pending], trial)
+            whole = len(pending) == len(coef)
+            at = slice(None) if whole else pending
+            values = _evaluate(design[at], outcome[at], case[at], precision[at], trial)
             # The slack is rounding in the objective, which hides the last Newton steps' true rise.
             good = values[0] >= objective[pending] - 1e-11 * (1.0 + np.abs(objective[pending]))
+            if whole and good.all():
+                coef, (objective, gradient, hessian, likelihood) = trial, values
+                pending = pending[:0]
+                break
             done = pending[good]
             coef[done] = trial[good]
             for stored, fresh in zip((objective, gradient, hessian, likelihood), values, strict=True):
@@ -118,21 +181,13 @@ def fit_map(
                 break
         if pending.size:  # no ascent left at machine precision: as good as it gets
             active = np.setdiff1d(active, pending)
-    largest = np.abs(gradient).max(axis=1, initial=0.0)
-    cov = np.linalg.inv(hessian)
-    cov = (cov + np.swapaxes(cov, 1, 2)) / 2.0
-    with np.errstate(divide="ignore"):
-        log_evidence = objective + 0.5 * np.log(precision).sum(axis=1) - 0.5 * np.linalg.slogdet(hessian)[1]
-    log_evidence[~np.isfinite(log_evidence)] = np.nan
-    return MapFit(
-        coef,
-        np.asarray(cov, dtype=np.float64),
-        likelihood,
-        np.asarray(log_evidence, dtype=np.float64),
-        largest,
-        largest <= 1e-8,
-        iterations,
-    )
+    return (coef, objective, gradient, hessian, likelihood), iterations
+
+
+def _solve(matrix: Floats, vector: Floats) -> Floats:
+    if len(matrix) < FEW:
+        return np.asarray(np.linalg.solve(matrix, vector[..., None])[..., 0])
+    return solve_positive(matrix, vector)[0]
 
 
 def _evaluate(

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from introspect.measure.intervals import difference_interval
 from introspect.measure.moments import Moments, correlation, six_sums
 from introspect.measure.pairing import Pairing, max_scaled
 from introspect.measure.report_table import ReportTable
-from introspect.measure.resampling import Interval, Resamples, percentile_interval
+from introspect.measure.resampling import Interval, Resamples
 
 __all__ = ["Repeats", "ReportHalves", "repeats_of", "report_halves", "usable_reports"]
 
@@ -102,11 +103,8 @@ def report_halves(
         signed: Whether reports say signs.
     """
     sums = np.zeros((len(reports), n_splits, 6))
-    groups: dict[tuple[int, int], list[int]] = {}
-    for i, own in enumerate(reports):
-        groups.setdefault((own.shape[0], own.shape[1]), []).append(i)
     sizes = []
-    for (k, _), members in groups.items():
+    for (k, _), members in _alike(reports).items():
         half = k // 2
         if not half:
             continue
@@ -145,8 +143,9 @@ def repeats_of(pairing: Pairing, reports: list[Floats], halves: ReportHalves | N
     if "averaging_gain" in reasons or resamples.counts is None:
         reasons["averaging_gain_interval"] = reasons.get("averaging_gain") or resamples.why
     else:
-        draws = pairing.moments.resampled(resamples.counts) - single.resampled(resamples.counts)
-        interval = percentile_interval(draws)
+        interval = difference_interval(single, pairing.moments, resamples)
+        if math.isnan(interval.low):
+            reasons["averaging_gain_interval"] = "undefined in every resample"
     reliability = float(halves.reliability(None)[0])
     one = reliability / (k - (k - 1) * reliability)  # of a single report, by the same formula backwards
     predicted = single_r * math.sqrt(reliability / one) if one > 0 else math.nan
@@ -158,9 +157,18 @@ def repeats_of(pairing: Pairing, reports: list[Floats], halves: ReportHalves | N
 def _single_moments(pairing: Pairing, reports: list[Floats]) -> Moments:
     """What a context adds if one of its reports, taken at random, stands for it."""
     rows = np.zeros((len(reports), 6))
-    for i, (own, learned) in enumerate(zip(reports, pairing.learned, strict=True)):
-        sums = six_sums(max_scaled(own if pairing.signed else np.abs(own)), learned)
-        defined = sums[:, 0] > 0
-        if defined.any():
-            rows[i] = sums[defined].mean(axis=0)
+    for members in _alike(reports).values():
+        own = np.stack([reports[i] for i in members])
+        learned = np.stack([pairing.learned[i] for i in members])
+        sums = six_sums(max_scaled(own if pairing.signed else np.abs(own)), learned[:, None])
+        defined = (sums[..., 0] > 0).sum(axis=1, keepdims=True)  # a report of zeros adds nothing
+        rows[members] = sums.sum(axis=1) / np.maximum(defined, 1)
     return Moments(pairing.ids, rows)
+
+
+def _alike(reports: list[Floats]) -> dict[tuple[int, ...], list[int]]:
+    """Places of the contexts with equally many reports and predictors."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, own in enumerate(reports):
+        groups.setdefault(own.shape, []).append(i)
+    return groups

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from introspect.errors import MeasureError
+from introspect.measure.elimination import eliminate, substitute
 from introspect.measure.newton import STEP_CAP, fit_map
 
 __all__ = ["Replicates", "fit_replicates"]
@@ -21,9 +22,9 @@ CHUNK = 50_000
 ROUGH = 1e-3
 """Newton step, in logits, below which single precision has done its part."""
 
-FINE = 3e-6
-"""Double-precision step below which a replicate is done. Its error is smaller by the error of the Hessian, which was
-taken at most `ROUGH` away."""
+FINE = 1e-5
+"""Double-precision step below which a fit is done: what is left is this times the error of a Hessian that was taken at
+most `ROUGH` away."""
 
 MAX_ROUGH = 30
 MAX_FINE = 6
@@ -88,23 +89,22 @@ def fit_replicates(
                 f"or {(n_contexts, n_trials, n_replicates)}, got {outcome.shape} and {case.shape}"
             )
     precision = 1.0 / np.broadcast_to(np.asarray(prior_sd, dtype=float), (n_coef,)) ** 2
+    if start is None and n_replicates > 1:
+        share = case.mean(axis=2, keepdims=True)
+        mean = (case * outcome).mean(axis=2, keepdims=True) / np.where(share > 0, share, 1.0)
+        start = np.nan_to_num(fit_replicates(design, mean, prior_sd, share).coef[..., 0])
     coef = np.empty((n_contexts, n_coef, n_replicates))
     converged = np.empty((n_contexts, n_replicates), dtype=bool)
     replicate_step = min(n_replicates, max(1, CHUNK // max(n_trials, 1)))
     context_step = max(1, CHUNK // max(n_trials * replicate_step, 1))
     for first in range(0, n_contexts, context_step):
         c = slice(first, first + context_step)
-        pair = _Pairs(design[c], precision)
-        begin = start[c] if start is not None else None
-        if begin is None and n_replicates > 1:
-            share = case[c].mean(axis=2, keepdims=True)
-            mean = (case[c] * outcome[c]).mean(axis=2, keepdims=True) / np.where(share > 0, share, 1.0)
-            begin = pair.fit(mean, share, None)[0][..., 0]
-            begin[~np.isfinite(begin).all(axis=1)] = 0.0
+        pairs = _Pairs(design[c], precision)
+        begin = None if start is None else start[c]
         for lowest in range(0, n_replicates, replicate_step):
             r = slice(lowest, lowest + replicate_step)
             y, w = (a[c] if a.shape[2] == 1 else a[c, :, r] for a in (outcome, case))
-            coef[c, :, r], converged[c, r] = pair.fit(y, w, begin)
+            coef[c, :, r], converged[c, r] = pairs.fit(y, w, begin)
     return Replicates(coef, converged)
 
 
@@ -120,19 +120,20 @@ class _Pairs:
         self.minus32 = (-design).astype(np.float32)
         self.turned32 = self.turned.astype(np.float32)
         self.outer32 = self.turned32[:, upper[0]] * self.turned32[:, upper[1]]
-        place = np.empty((n_coef, n_coef), dtype=np.intp)
-        place[upper] = place.T[upper] = np.arange(len(upper[0]))
-        self.place = place
+        self.diagonal = np.flatnonzero(upper[0] == upper[1])
 
     def fit(
         self, outcome: NDArray[np.floating], case: NDArray[np.floating], start: Floats | None
     ) -> tuple[Floats, NDArray[np.bool_]]:
         """Modes [C, Q, R] and which of them were found."""
-        n_contexts, _, n_coef = self.design.shape
+        n_contexts, n_trials, n_coef = self.design.shape
         n_replicates = max(outcome.shape[2], case.shape[2])
-        wide = (n_contexts, case.shape[1], n_replicates)
+        wide = (n_contexts, n_trials, n_replicates)
         w = np.ascontiguousarray(np.broadcast_to(case, wide), dtype=np.float64)
-        linear = np.matmul(self.turned, w * outcome)
+        if outcome.shape[2] == 1:
+            linear = np.matmul(self.turned * outcome[..., 0][:, None], w)
+        else:
+            linear = np.matmul(self.turned, w * outcome)
         coef = np.zeros((n_contexts, n_coef, n_replicates))
         if start is not None:
             coef += start[..., None]
@@ -145,78 +146,96 @@ class _Pairs:
     def _rough(self, w: Floats, linear: Floats, coef: Floats) -> Singles:
         """Newton's method in single precision; the coefficients change in place, the last factors return."""
         n_contexts, n_coef, n_replicates = coef.shape
-        factors = np.empty((n_coef, n_coef, n_contexts, n_replicates), dtype=np.float32)
-        precision = self.precision.astype(np.float32)[:, None]
-        over_contexts = (
-            n_contexts > 1
-        )  # converged ones leave along one axis: contexts, or the replicates of one context
-        active = np.arange(n_contexts if over_contexts else n_replicates)
+        factors = np.empty((self.outer32.shape[1], n_contexts, n_replicates), dtype=np.float32)
+        precision = self.precision.astype(np.float32)[:, None, None]
+        # Converged fits leave along one axis: contexts, or the replicates of a single context.
+        axis = 0 if n_contexts > 1 else 1
+        active = np.arange(n_contexts if axis == 0 else n_replicates)
         x, xt, outer = self.minus32, self.turned32, self.outer32
-        w32, lin, b = w.astype(np.float32), linear.astype(np.float32), coef.astype(np.float32)
+        w32 = w.astype(np.float32)
+        # Coefficients come first from here on, so that each step of the elimination is one pass over all fits.
+        lin, b = (a.astype(np.float32).swapaxes(0, 1).copy() for a in (linear, coef))
         last, slope = np.zeros_like(b), np.zeros((n_contexts, n_replicates), dtype=np.float32)
         for turn in range(MAX_ROUGH):
-            p = np.matmul(x, b)
+            p = np.matmul(x, b.swapaxes(0, 1))
             np.exp(p, out=p)
             p += 1.0
             np.reciprocal(p, out=p)
             v = w32 * p
-            gradient = lin - np.matmul(xt, v) - precision * b
+            gradient = lin - np.matmul(xt, v).swapaxes(0, 1)
+            gradient -= precision * b
             p *= v
             v -= p
-            hessian = np.matmul(outer, v).swapaxes(0, 1)[self.place]
-            for q in range(n_coef):
-                hessian[q, q] += precision[q]
-            step = gradient.swapaxes(0, 1).copy()
-            _eliminate(hessian)
-            _substitute(hessian, step)
-            step = step.swapaxes(0, 1)
-            longest = np.abs(step).max(axis=1)
-            step *= np.minimum(1.0, STEP_CAP / longest)[:, None]
-            # Where the slope along the last step has turned steeply down, the step went too far: go half-way back.
-            far = (last * gradient).sum(axis=1) < -0.5 * slope if turn else np.zeros(slope.shape, dtype=bool)
-            rise = (step * gradient).sum(axis=1)
-            if far.any():
-                step = np.where(far[:, None], -0.5 * last, step)
-                last = np.where(far[:, None], 0.5 * last, step)
+            hessian = np.ascontiguousarray(np.matmul(outer, v).swapaxes(0, 1))
+            hessian[self.diagonal] += precision
+            step = gradient.copy()
+            eliminate(hessian, n_coef)
+            substitute(hessian, step)
+            longest = np.abs(step).max(axis=0)
+            step *= np.minimum(1.0, STEP_CAP / longest)
+            rise = np.einsum("qcr,qcr->cr", step, gradient)
+            # Where the slope along the last step has turned steeply down, that step went too far: go half-way back.
+            far = np.einsum("qcr,qcr->cr", last, gradient) < -0.5 * slope
+            if turn and far.any():
+                step = np.where(far, -0.5 * last, step)
+                last = np.where(far, 0.5 * last, step)
                 slope = np.where(far, slope, rise)
+                going = ~(longest < ROUGH) | far
             else:
                 last, slope = step, rise
-            b = b + step
-            going = ~(longest < ROUGH) | far
-            keep = going.any(axis=1) if over_contexts else going[0]
-            if turn == MAX_ROUGH - 1 or not keep.any():
-                _store(coef, factors, b, hessian, active, over_contexts)
-                break
-            if keep.mean() < 0.7:
-                _store(coef, factors, b, hessian, active, over_contexts)
+                going = ~(longest < ROUGH)
+            b += step
+            keep = going.any(axis=1 - axis)
+            finished = turn == MAX_ROUGH - 1 or not keep.any()
+            if finished or keep.mean() < 0.7:
+                _store(coef, factors, b, hessian, active, axis)
+                if finished:
+                    break
                 active = active[keep]
-                if over_contexts:
-                    x, xt, outer, w32, lin, b, last, slope = (a[keep] for a in (x, xt, outer, w32, lin, b, last, slope))
+                lin, b, last, slope = (np.compress(keep, a, axis=axis - 2) for a in (lin, b, last, slope))
+                if axis == 0:
+                    x, xt, outer, w32 = (a[keep] for a in (x, xt, outer, w32))
                 else:
-                    w32, lin, b, last, slope = (a[..., keep] for a in (w32, lin, b, last, slope))
+                    w32 = np.compress(keep, w32, axis=2)
         return factors
 
     def _fine(self, w: Floats, linear: Floats, coef: Floats, factors: Singles) -> NDArray[np.bool_]:
-        """Last steps, with double-precision gradients and the Hessians at hand; which replicates arrived."""
+        """Last steps, with double-precision gradients and the Hessians at hand; which fits arrived."""
         from scipy.special import expit
 
-        done = np.zeros((coef.shape[0], coef.shape[2]), dtype=bool)
+        n_contexts, _, n_replicates = coef.shape
         # A pivot that nearly vanished has no digits left in single precision.
-        pivots = np.stack([factors[q, q] for q in range(len(factors))])
+        pivots = factors[self.diagonal]
         sound = pivots.min(axis=0) > 1e-5 * pivots.max(axis=0)
-        factors = factors.astype(np.float64)
+        done = np.zeros((n_contexts, n_replicates), dtype=bool)
+        axis = 0 if n_contexts > 1 else 1
+        active = np.arange(n_contexts if axis == 0 else n_replicates)
+        x, xt, b, lin = self.design, self.turned, coef, linear
         for _ in range(MAX_FINE):
-            v = np.matmul(self.design, coef)
+            v = np.matmul(x, b)
             expit(v, out=v)
             v *= w
-            gradient = linear - np.matmul(self.turned, v) - self.precision[:, None] * coef
-            step = gradient.swapaxes(0, 1).copy()
-            _substitute(factors, step)
+            gradient = lin - np.matmul(xt, v) - self.precision[:, None] * b
+            # Only the gradient needs all its digits: the step is small, and single precision has seven of them.
+            step = gradient.swapaxes(0, 1).astype(np.float32)
+            substitute(factors, step)
             length = np.abs(step).max(axis=0)
-            coef += np.where(length < 1.0, step, 0.0).swapaxes(0, 1)
-            done = sound & (length < FINE)
-            if (done | ~sound | ~(length < 1.0)).all():
+            b = b + np.where(length < 1.0, step, 0.0).swapaxes(0, 1)
+            arrived = sound & (length < FINE)
+            if axis == 0:
+                coef[active], done[active] = b, arrived
+            else:
+                coef[:, :, active], done[:, active] = b, arrived
+            keep = (sound & ~arrived & (length < 1.0)).any(axis=1 - axis)
+            if not keep.any():
                 break
+            if keep.mean() < 0.7:
+                active = active[keep]
+                factors, sound = (np.compress(keep, a, axis=axis - 2) for a in (factors, sound))
+                if axis == 0:
+                    x, xt, w, b, lin = (a[keep] for a in (x, xt, w, b, lin))
+                else:
+                    w, b, lin = (np.compress(keep, a, axis=2) for a in (w, b, lin))
         return done
 
     def _rest(self, w: Floats, outcome: NDArray[np.floating], coef: Floats, done: NDArray[np.bool_]) -> None:
@@ -231,34 +250,8 @@ class _Pairs:
             coef[c, :, r], done[c, r] = fit.coef, fit.converged
 
 
-def _store(
-    coef: Floats,
-    factors: Singles,
-    b: Singles,
-    hessian: Singles,
-    active: NDArray[np.intp],
-    over_contexts: bool,
-) -> None:
-    if over_contexts:
-        coef[active], factors[:, :, active] = b, hessian
+def _store(coef: Floats, factors: Singles, b: Singles, hessian: Singles, active: NDArray[np.intp], axis: int) -> None:
+    if axis == 0:
+        coef[active], factors[:, active] = b.swapaxes(0, 1), hessian
     else:
-        coef[:, :, active], factors[..., active] = b, hessian
-
-
-def _eliminate(matrix: NDArray[np.floating]) -> None:
-    """LDL' of symmetric positive matrices [Q, Q, ...] in place: row j holds D L', from the diagonal on."""
-    for j in range(len(matrix) - 1):
-        factor = matrix[j, j + 1 :] / matrix[j, j]
-        for i in range(len(factor)):
-            matrix[j + 1 + i, j + 1 + i :] -= factor[i] * matrix[j, j + 1 + i :]
-
-
-def _substitute(matrix: NDArray[np.floating], vector: NDArray[np.floating]) -> None:
-    """Solve with what `_eliminate` left, for vectors [Q, ...] in place."""
-    n = len(matrix)
-    for j in range(n):
-        vector[j] /= matrix[j, j]
-        if j + 1 < n:
-            vector[j + 1 :] -= matrix[j, j + 1 :] * vector[j]
-    for j in range(n - 2, -1, -1):
-        vector[j] -= (matrix[j, j + 1 :] * vector[j + 1 :]).sum(axis=0) / matrix[j, j]
+        coef[:, :, active], factors[:, :, active] = b.swapaxes(0, 1), hessian

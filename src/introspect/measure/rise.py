@@ -9,8 +9,9 @@ import numpy as np
 from pydantic import JsonValue
 
 from introspect._random import RNG, root_seed, stream
+from introspect.measure.intervals import difference_interval
 from introspect.measure.moments import Moments, correlation
-from introspect.measure.resampling import Interval, bootstrap_counts, p_value, percentile_interval
+from introspect.measure.resampling import Interval, Resamples, p_value
 
 __all__ = ["Rise", "common", "rise_between"]
 
@@ -23,7 +24,7 @@ class Rise:
         before: Pooled r of the reports before.
         after: Pooled r of the reports after.
         rise: after minus before.
-        interval: 95 % paired bootstrap interval of the rise over the contexts of this training run.
+        interval: 95 % studentised paired bootstrap interval of the rise over the contexts of this training run.
         p: Two-sided p of the swap permutation (each context's two reports exchanged by a coin); never 0.
         n_contexts: Contexts compared.
         n_unpaired: Contexts that could be scored on one side only, and were left out.
@@ -61,8 +62,8 @@ class Rise:
             text = f"Over {self.n_contexts} contexts r went from {self.before:.2f} to {self.after:.2f}"
             if math.isfinite(self.interval.low):
                 low, high = self.interval
-                text += f", a change of {self.rise:+.2f} (95 % interval over contexts {low:+.2f} to {high:+.2f}"
-                text += f", p = {self.p:.4f})"
+                text += f", a change of {self.rise:+.2f} (95 % interval over the contexts of this training run "
+                text += f"{low:+.2f} to {high:+.2f}, p = {self.p:.4f})"
             lines.append(text + ".")
         if self.n_unpaired:
             lines.append(f"{self.n_unpaired} contexts could be scored on one side only and were left out.")
@@ -111,11 +112,13 @@ def rise_between(first: Moments, second: Moments, *, n_boot: int, n_null: int, m
         moved = swaps.astype(float) @ (b.sums - a.sums)
         null = correlation(b.sums.sum(axis=0) - moved) - correlation(a.sums.sum(axis=0) + moved)
         p = p_value(np.abs(null), abs(rise))
-        if n < min_contexts:
-            reasons["interval"] = f"{n} contexts; an interval over contexts needs at least {min_contexts}"
+        resamples = Resamples.of(n, n_boot, stream(seed, "rise", "bootstrap"), min_contexts)
+        if resamples.why:
+            reasons["interval"] = resamples.why
         else:
-            counts = bootstrap_counts(n, n_boot, stream(seed, "rise", "bootstrap"))
-            interval = percentile_interval(b.resampled(counts) - a.resampled(counts))
+            interval = difference_interval(a, b, resamples)
+            if math.isnan(interval.low):
+                reasons["interval"] = "undefined in every resample"
     return Rise(
         before=before,
         after=after,

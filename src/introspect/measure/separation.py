@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 LOOSE_SD = 1e3
 """Prior scale, in logits, of the fit that settles what the fit at hand leaves open."""
 
+ROUNDING = 1e-15
+
 MARGIN = 1e-6
 """What rounding may be in a certificate, and the smallest utility that the linear programme counts as a rise."""
 
@@ -108,12 +110,11 @@ def _settle(
         shift = np.matmul(inverse, (pull / scale[:, 0])[..., None])[..., 0]
         change = np.matmul(rows, shift[..., None])[..., 0]
         new = multiple * (1.0 - change)
-        rest = np.abs(np.matmul(new[:, None], rows)[:, 0]).max(axis=1)
-        size = np.matmul(new[:, None], np.abs(rows))[:, 0].max(axis=1)
-        overlap = ((np.abs(change) < 1.0 - MARGIN) | ~owned).all(axis=1) & (rest <= MARGIN * 1e-3 * size)
-        # A multiple that underflows beside the others is no proof that it is positive.
-        least = np.where(owned, multiple, np.inf).min(axis=1)
-        overlap &= least > 1e-9 * multiple.max(axis=1)
+        # What rounding left over would take one more correction; it must be too small to matter as well.
+        left_over = np.abs(np.matmul(new[:, None], rows)[:, 0]) + ROUNDING * np.matmul(new[:, None], np.abs(rows))[:, 0]
+        reach = np.abs(np.matmul(rows, inverse))
+        slack = np.matmul(reach, (left_over / scale[:, 0])[..., None])[..., 0]
+        overlap = ((np.abs(change) + slack < 1.0 - MARGIN) | ~owned).all(axis=1)
     overlap |= ~owned.any(axis=1)
     rest_of: NDArray[np.intp] = left[~explained & ~overlap]
     return rest_of
