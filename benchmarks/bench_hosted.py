@@ -141,8 +141,9 @@ def go(samples):
                log_dir=sys.argv[3], fail_on_error=False)
     assert logs[0].status == "success", logs[0].error
     return time.perf_counter() - began
-go(texts[:2])
-print(json.dumps(go(texts)))
+go(texts[:2])  # imports
+fixed = go(texts[:2])  # what a run costs however few it asks is not held against it
+print(json.dumps(max(go(texts) - fixed, 1e-9)))
 """
 
 
