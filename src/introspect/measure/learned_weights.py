@@ -173,18 +173,19 @@ class LearnedWeights:
             rng: Seed; a scenario's draws do not depend on which others are there.
             normalise: Rescale each draw so that its largest magnitude is 100.
         """
-        seed = root_seed(rng)
-        drawn = {}
+        drawn = dict(self._drawn(n, root_seed(rng), normalise))
+        return {name: drawn[name] for name in self.scenario_ids}
+
+    def _drawn(self, n: int, seed: int, normalise: bool) -> Iterator[tuple[str, Floats]]:
+        """One scenario's draws at a time, for those who need not keep them all."""
         for rows, means, covs in self._by_width():
-            lower = _roots(covs)
-            for i, mean, root in zip(rows, means, lower, strict=True):
+            for i, mean, root in zip(rows, means, _roots(covs), strict=True):
                 name = self.scenario_ids[i]
                 sample = stream(seed, "posterior", name).standard_normal((n, len(mean))) @ root.T
                 sample += mean
                 if normalise:
                     sample *= 100.0 / np.abs(sample).max(axis=1, keepdims=True)
-                drawn[name] = sample
-        return {name: drawn[name] for name in self.scenario_ids}
+                yield name, sample
 
     def _by_width(self) -> Iterator[tuple[list[int], Floats, Floats]]:
         """Scenarios of equally many weights: numbers, weights [G, P] and their covariances [G, P, P]."""
@@ -198,7 +199,8 @@ class LearnedWeights:
     def intervals(self, rng: RNG, level: float = 0.95, n: int = 2000) -> dict[str, Floats]:
         """Percentile intervals of the normalised weights from posterior draws, scenario id -> [P, 2]."""
         ends = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
-        return {name: _quantiles(sample, ends) for name, sample in self.draws(n, rng).items()}
+        found = {name: _quantiles(sample, ends) for name, sample in self._drawn(n, root_seed(rng), normalise=True)}
+        return {name: found[name] for name in self.scenario_ids}
 
     def sentences(self) -> list[str]:
         """What is remarkable about the fits, in words."""
@@ -378,9 +380,9 @@ def _roots(covs: Floats) -> Floats:
 
 def _quantiles(sample: Floats, ends: Sequence[float]) -> Floats:
     """Linear quantiles of each column, [P, len(ends)], as numpy's but without its general machinery."""
-    ordered = np.sort(sample.T, axis=1)
     place = np.asarray(ends) * (len(sample) - 1)
     low = np.floor(place).astype(np.intp)
     high = np.minimum(low + 1, len(sample) - 1)
+    ordered = np.partition(sample.T, np.unique([low, high]), axis=1)
     result: Floats = ordered[:, low] + (place - low) * (ordered[:, high] - ordered[:, low])
     return result
