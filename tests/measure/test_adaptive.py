@@ -61,8 +61,7 @@ def test_15_trials_lie_on_the_grid_are_never_repeated_and_have_balanced_sides(sc
 def test_answers_in_one_context_do_not_move_the_trials_of_another_where_the_prior_is_fixed():
     scenarios = contexts(3)
     _, choose = chooser(scenarios)
-    fixed = {"estimator": "ridge"} if "estimator" in ChoiceModel.__dataclass_fields__ else {}
-    probe = AdaptiveProbe(model=ChoiceModel(**fixed))
+    probe = AdaptiveProbe(model=ChoiceModel(estimator="ridge"))
     together = probe.run_with(choose, scenarios, 25, rng=3)
     alone = probe.run_with(choose, scenarios[1:2], 25, rng=3)
     assert together.choices.for_scenario("k1").trials == alone.choices.trials
@@ -123,6 +122,32 @@ def test_a_backend_is_asked_what_a_function_would_be_and_replies_are_counted():
     assert (again.choices.chosen == table.chosen).all()
     twin = asyncio.run(probe.arun(backend, scenarios, 20, 3))
     assert twin.choices == table
+
+
+def test_graded_answers_are_asked_for_by_the_design_alone():
+    style, scenarios = OrganismStyle(), organism_scenarios(2)
+
+    def graded(seed: int) -> FunctionBackend:
+        noise = np.random.default_rng(seed)
+
+        def answer(request: Request) -> Reply:
+            odds = noise.normal() * 3
+            logprobs = {"A": float(-np.logaddexp(0, -odds)), "B": float(-np.logaddexp(0, odds))}
+            return Reply(status="completed", text="A" if odds > 0 else "B", answer_logprobs=logprobs, mass_outside=0.0)
+
+        return FunctionBackend(answer, name=f"noise{seed}", version="1")
+
+    one, two = (AdaptiveProbe(ChoiceProbe(style)).run(graded(seed), scenarios, 30, 3) for seed in (1, 2))
+    assert set(one.weights.graded) == {"ols"}
+    assert one.choices.trials == two.choices.trials
+    (static,) = AdaptiveProbe(n_start=30).run_with(lambda t: [0] * len(t), scenarios, 30, 3).choices.trials.blocks
+    (asked,) = one.choices.trials.blocks
+    sizes = []
+    for block in (asked, static):
+        x = block.differences().reshape(2, 30, -1)
+        sizes.append(np.linalg.slogdet(np.swapaxes(x, 1, 2) @ x)[1])
+    # As good as the static design, up to what fewer candidates for each batch cost.
+    assert (sizes[0] > sizes[1] - 1.0).all()
 
 
 def _lookup(table: ChoiceTable, trials) -> list[int]:

@@ -58,7 +58,7 @@ class TrialGenerator(Record):
         design: "random": values are independent and uniform over each attribute's grid (in ratios on a log
             scale), as in arXiv 2505.17120; for what preferences are instilled from. "d-optimal": of the same
             candidates, greedily those that tell most about the weights and least about a liking for a side,
-            before any answer is known; for measuring, where it saves a third of the trials or more.
+            before any answer is known; for measuring, where it saves a tenth to a half of the trials.
         n_candidates: Candidates that a d-optimal trial is chosen from.
         interior_share: Least share of d-optimal trials that show middle values, without which nobody could tell
             whether utility is linear over the range. Kept by every prefix.

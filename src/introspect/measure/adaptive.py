@@ -251,8 +251,7 @@ def _posterior(weights: LearnedWeights, name: str, n_options: int) -> Posterior:
     if not (np.isfinite(mean).all() and np.isfinite(cov).all()):
         # Nothing usable was fitted: back to the design that needs no weights.
         mean, cov = np.zeros_like(mean), np.diag(prior_sd**2)
-    graded = getattr(weights, "graded", ())
-    return Posterior(mean, cov, prior_sd, graded=bool(graded and graded[i]))
+    return Posterior(mean, cov, prior_sd, graded=bool(weights.graded and weights.graded[i]))
 
 
 def _widths(weights: LearnedWeights, root: int, ids: Sequence[str]) -> Floats:
