@@ -67,6 +67,7 @@ class Options:
     longest: int
     candidates: int
     interior: float
+    ridge: float | None = None
 
 
 class Choosers:
@@ -101,13 +102,13 @@ def scenarios(n: int, n_levels: int | None = None) -> list[DecisionScenario]:
 
 
 class Estimator:
-    """Empirical-Bayes ridge: one prior scale for all contexts, that of the highest evidence near the last one.
-
-    Fits begin at those of fewer trials.
+    """Ridge of a fixed prior scale, or empirical Bayes: one scale for all contexts, that of the highest evidence near
+    the last one. Fits begin at those of fewer trials.
     """
 
-    def __init__(self) -> None:
-        self._at = SCALES.index(10.0)
+    def __init__(self, ridge: float | None = None) -> None:
+        self._scales = SCALES if ridge is None else (ridge,)
+        self._at = self._scales.index(10.0) if ridge is None else 0
         self._start: dict[int, np.ndarray] = {}
 
     def fit(self, x: np.ndarray, chosen: np.ndarray) -> MapFit:
@@ -116,10 +117,12 @@ class Estimator:
         outcome = chosen[..., None].astype(float)
         fits: dict[int, MapFit] = {}
         while True:
-            around = [i for i in (self._at - 1, self._at, self._at + 1) if 0 <= i < len(SCALES)]
+            around = [i for i in (self._at - 1, self._at, self._at + 1) if 0 <= i < len(self._scales)]
             for i in around:
                 if i not in fits:
-                    fits[i] = fit_map(rows, outcome, prior_sd(SCALES[i]), start=self._start.get(i), tolerance=1e-4)
+                    fits[i] = fit_map(
+                        rows, outcome, prior_sd(self._scales[i]), start=self._start.get(i), tolerance=1e-4
+                    )
                     self._start[i] = fits[i].coef
             best = max(around, key=lambda i: fits[i].log_evidence.sum())
             if best == self._at:
@@ -129,7 +132,7 @@ class Estimator:
     @property
     def scale(self) -> float:
         """The scale last chosen."""
-        return SCALES[self._at]
+        return self._scales[self._at]
 
 
 def prior_sd(scale: float) -> np.ndarray:
@@ -157,9 +160,9 @@ def static(design: str, options: Options, seed: int) -> np.ndarray:
     return trials.differences(trials.blocks[0]).reshape(options.contexts, options.longest, 5)
 
 
-def curve(x: np.ndarray, choosers: Choosers) -> np.ndarray:
+def curve(x: np.ndarray, choosers: Choosers, ridge: float | None) -> np.ndarray:
     """Recovery from the first n trials, for each n."""
-    chosen, estimator, found = choosers.choose(x), Estimator(), []
+    chosen, estimator, found = choosers.choose(x), Estimator(ridge), []
     for n in lengths(x.shape[1]):
         found.append(within_r(estimator.fit(x[:, :n], chosen[:, :n]).coef, choosers.weights))
         if found[-1] > ENOUGH:
@@ -172,7 +175,7 @@ def adaptive(start: np.ndarray, choosers: Choosers, options: Options, seed: int)
     rng = stream(seed, "candidates")
     n, (scenario,) = len(start), scenarios(1)
     x, chosen = start, choosers.choose(start)
-    estimator, found = Estimator(), []
+    estimator, found = Estimator(options.ridge), []
     for size in lengths(options.longest):
         fit = estimator.fit(x, chosen)
         found.append(within_r(fit.coef, choosers.weights))
@@ -232,7 +235,11 @@ def measure(options: Options) -> dict[tuple[str, str], list[np.ndarray]]:
             x = static("d-optimal" if design == "bald" else design, options, seed)
             for noise in NOISES:
                 choosers = Choosers(noise, options.contexts, seed)
-                found = adaptive(x[:, :START], choosers, options, seed) if design == "bald" else curve(x, choosers)
+                found = (
+                    adaptive(x[:, :START], choosers, options, seed)
+                    if design == "bald"
+                    else curve(x, choosers, options.ridge)
+                )
                 curves.setdefault((design, noise), []).append(found)
     return curves
 
@@ -245,16 +252,18 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=120, help="trials per context at most")
     parser.add_argument("--candidates", type=int, default=200, help="fresh ones for each adaptive batch")
     parser.add_argument("--interior", type=float, default=0.2, help="share of pairs with middle values")
+    parser.add_argument("--ridge", type=float, help="fixed prior scale instead of empirical Bayes")
     parser.add_argument("--quick", action="store_true", help="only make sure that it runs")
     given = parser.parse_args()
     seeds, contexts, longest = (2, 12, 40) if given.quick else (given.seeds, given.contexts, given.longest)
-    options = Options(seeds, contexts, longest, given.candidates, given.interior)
+    options = Options(seeds, contexts, longest, given.candidates, given.interior, given.ridge)
     start = time.process_time()
     curves = measure(options)
     seconds = time.process_time() - start
+    ridge = "empirical-Bayes ridge" if given.ridge is None else f"ridge {given.ridge:g}"
     print(
         f"Trials until the mean r within a context reaches .95 / .98, and the saving (+- se) against random pairs\n"
-        f"{seeds} seeds of {contexts} contexts with five attributes, empirical-Bayes ridge, at most {longest} trials, "
+        f"{seeds} seeds of {contexts} contexts with five attributes, {ridge}, at most {longest} trials, "
         f"{seconds:.0f} s of processor time"
     )
     print(f"{'noise':<9}{'r':>4}{'random':>9}" + "".join(f"{design:>24}" for design in DESIGNS[1:]))
