@@ -45,7 +45,9 @@ def test_the_loop_by_hand_finds_that_report_training_generalises(tmp_path):
     (recovered,) = numbers(r"hidden preferences: r = (\S+)", text)
     (untuned,) = numbers(r"untuned model: r = (\S+)", text)
     (instilled,) = numbers(r"instilled model: r = (\S+)", text)
-    before, after, low = numbers(r"r went from (\S+) to ([\d.]+),.*over contexts (\S+) to", text)
+    before, after, low = numbers(
+        r"r went from (\S+) to ([\d.]+),.*over the contexts of this training run (\S+) to", text
+    )
     (kept,) = numbers(r"before and after: r = (\S+)", text)
     assert recovered > 0.9
     assert abs(untuned) < 0.2
