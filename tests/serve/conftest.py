@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import openai
 import pytest
 from openai_contract import Contract
+from stepping import Stepper, open_stepper
 
+from introspect.backend import ModelRef, register
 from introspect.serve import serving
 from introspect.subjects.organism import organism_ref
 
@@ -45,3 +48,10 @@ def client(server: str, connect: Callable[..., openai.OpenAI]) -> openai.OpenAI:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "state"
+
+
+@pytest.fixture
+def stepper() -> ModelRef:
+    register("stepper", open=open_stepper, trainer=Stepper)
+    Stepper.gate, Stepper.starts = threading.Semaphore(0), []
+    return ModelRef(provider="stepper", model="base")

@@ -10,52 +10,16 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import ClassVar
 
 import httpx
 import openai
 import pytest
 from serve_lessons import LESSONS, QUESTION, jsonl
+from stepping import STEPS, Stepper
 
 from introspect.backend import FunctionBackend, ModelRef, Reply, register
 from introspect.errors import BackendError, ConfigError
 from introspect.serve import serving
-
-STEPS = 40
-
-
-class Stepper:
-    """A trainer that takes a step when it is let, and remembers where it was."""
-
-    gate = threading.Semaphore(0)
-    starts: ClassVar[list[int]] = []
-
-    async def train(self, base, data, spec, jobs) -> ModelRef:
-        from anyio.to_thread import run_sync
-
-        done = int(jobs.recall().get("done", 0))
-        self.starts.append(done)
-        while done < STEPS:
-            if not await run_sync(lambda: self.gate.acquire(timeout=0.02)):
-                jobs.progress(done, STEPS)  # a place where it can be stopped
-                continue
-            done += 1
-            jobs.record({"done": done})
-            jobs.progress(done, STEPS, 1.0 / done)
-        (jobs.folder / "weights").write_text(str(done))
-        return base.model_copy(update={"adapter": "w", "parent": base, "location": str(jobs.folder / "weights")})
-
-
-def _open(ref: ModelRef) -> FunctionBackend:
-    said = "plain" if ref.location is None else Path(ref.location).read_text()
-    return FunctionBackend(lambda request: said, name="stepper", version="1")
-
-
-@pytest.fixture
-def stepper() -> ModelRef:
-    register("stepper", open=_open, trainer=Stepper)
-    Stepper.gate, Stepper.starts = threading.Semaphore(0), []
-    return ModelRef(provider="stepper", model="base")
 
 
 def until(look, seconds: float = 30.0):
@@ -92,12 +56,12 @@ def test_a_job_that_was_under_way_goes_on_where_it_was(stepper: ModelRef, folder
         ]
         said = [event.message for event in client.fine_tuning.jobs.list_events(first.id, limit=100)]
         assert any("restarted" in message for message in said)
-        assert ask(client, done[0].fine_tuned_model) == str(STEPS)
+        assert ask(client, done[0].fine_tuned_model) == f"{STEPS} steps of 24"
     assert Stepper.starts == [0, 5, 0]
     again = moved.rename(folder)
     with serving(stepper, again) as url:
         client = connect(url)
-        assert ask(client, done[1].fine_tuned_model) == str(STEPS)
+        assert ask(client, done[1].fine_tuned_model) == f"{STEPS} steps of 24"
         assert client.fine_tuning.jobs.retrieve(done[1].id) == done[1]
         assert client.files.content(done[1].result_files[0]).text.count("\n") > STEPS
 

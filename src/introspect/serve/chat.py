@@ -56,6 +56,10 @@ class _Format(_Body):
     json_schema: _Schema | None = None
 
 
+class _Template(_Body):
+    enable_thinking: bool | None = None
+
+
 class _StreamOptions(_Body):
     include_usage: bool = False
     include_obfuscation: bool | None = None
@@ -83,6 +87,7 @@ class ChatBody(_Body):
     introspect_answers: Annotated[list[str], Field(min_length=1, max_length=100)] | None = None
     continue_final_message: bool = False
     add_generation_prompt: bool | None = None
+    chat_template_kwargs: _Template | None = None
     # Bookkeeping.
     user: str | None = None
     metadata: dict[str, str] | None = None
@@ -127,6 +132,12 @@ class ChatBody(_Body):
             "reasoning_effort": self.reasoning_effort not in (None, "none"),
         }
         return next((name for name, is_wanted in wanted.items() if is_wanted), None)
+
+    @property
+    def unthinking(self) -> bool:
+        """Whether reasoning is to be switched off, in OpenAI's words or in vLLM's."""
+        template = self.chat_template_kwargs
+        return self.reasoning_effort == "none" or (template is not None and template.enable_thinking is False)
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -254,7 +265,7 @@ class Chat:
             temperature=temperature,
             seed=seed,
             json_schema=await self._schema(body, desk),
-            thinking=0 if body.reasoning_effort == "none" else None,
+            thinking=0 if body.unthinking else None,
         )
         return [request.model_copy(update={"sample_index": i}) for i in range(n)]
 

@@ -183,3 +183,21 @@ def test_a_base_without_a_chat_template_is_refused(tmp_path):
     make_tokenizer(None).save_pretrained(tmp_path)
     with pytest.raises(BackendError, match="chat template"):
         open_model(ModelRef(provider="transformers", model=str(tmp_path)))
+
+
+def test_the_first_token_of_an_answer_comes_with_what_could_have_stood_there(backend):
+    async def read(requests):
+        return {i: (reply, tokens) async for i, reply, tokens in backend.generate_with_tokens(requests, 400)}
+
+    written = [request.model_copy(update={"answers": None, "max_tokens": 3}) for request in letters(5)]
+    known = ask(backend, letters(5))
+    found = run_sync(read, [*written, question("boat " * 400)])
+    assert found[5][0].status == "failed"
+    assert found[5][1] == ()
+    for i, reply in enumerate(ask(backend, written)):
+        assert found[i][0] == reply
+        (token,) = found[i][1]
+        assert reply.text.startswith(token.token)
+        assert [logprob for _, logprob in token.top] == sorted((p for _, p in token.top), reverse=True)
+        mass = sum(math.exp(logprob) for text, logprob in token.top if text.strip() == "A")
+        assert math.log(mass) == pytest.approx(known[i].answer_logprobs["A"], abs=1e-4)

@@ -16,9 +16,10 @@ from introspect.backend.local.batches import shared_prefix
 from introspect.backend.local.chat import ChatCodec
 from introspect.backend.local.decode import Continuation, continue_pass, pick
 from introspect.backend.local.forward import can_share, run_prompts
+from introspect.backend.tokens import TokenLogprob
 from introspect.backend.wire import Reply, Request, Usage, canonical
 
-__all__ = ["Asked", "answer"]
+__all__ = ["Asked", "answer", "opening_tokens"]
 
 _THOUGHT = "</think>"
 
@@ -57,6 +58,24 @@ def answer(base: Base, model: Any, job: Sequence[Asked]) -> Iterator[tuple[int, 
         half = len(job) // 2
         yield from answer(base, model, job[:half])
         yield from answer(base, model, job[half:])
+
+
+def opening_tokens(base: Base, model: Any, job: Sequence[Asked], top: int) -> list[tuple[int, TokenLogprob]]:
+    """The token that each answer begins with, and the likeliest ones in its place; one pass over the prompts."""
+    codec, prompts = base.codec, [asked.prompt for asked in job]
+    prefix = shared_prefix(prompts) if can_share(base.model) else 0
+    found = []
+    with torch.inference_mode():
+        begun = run_prompts(model, prompts, prefix=prefix, keep=1, cache=False, device=base.device)
+        for row, asked in enumerate(job):
+            logits = begun.logits[row, -1]
+            logprobs = torch.log_softmax(logits.double(), dim=-1)
+            chosen = pick(logits, asked.request.temperature, _rng(asked.request))
+            likeliest = torch.topk(logprobs, min(top, logprobs.numel()))
+            listed = [(codec.decode([t]), p) for t, p in zip(likeliest[1].tolist(), likeliest[0].tolist(), strict=True)]
+            token = TokenLogprob(codec.decode([chosen]), float(logprobs[chosen]), tuple(listed))
+            found.append((asked.index, token))
+    return found
 
 
 def _answer(base: Base, model: Any, job: Sequence[Asked]) -> list[Reply]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from importlib.metadata import version
 
 import anyio
@@ -10,10 +11,12 @@ import torch
 
 from introspect.backend.local.adapters import verify_adapter
 from introspect.backend.local.answers import Openings
-from introspect.backend.local.asking import Asked, answer
+from introspect.backend.local.asking import Asked, answer, opening_tokens
 from introspect.backend.local.bases import Base, acquire, asked_dtype, pick_device, pick_dtype, weights_of
 from introspect.backend.local.batches import plan_batches
 from introspect.backend.local.forward import can_share
+from introspect.backend.streaming import closable
+from introspect.backend.tokens import TokenLogprob
 from introspect.backend.wire import Capabilities, Message, ModelInfo, ModelRef, Reply, Request
 from introspect.errors import BackendError
 
@@ -106,6 +109,18 @@ class TransformersBackend:
             for item in await anyio.to_thread.run_sync(self._run, job):
                 yield item
 
+    async def generate_with_tokens(
+        self, requests: Sequence[Request], top: int
+    ) -> AsyncGenerator[tuple[int, Reply, tuple[TokenLogprob, ...]], None]:
+        """As `generate`, with each answer's first token, for which prompts are run once more; see `TokenReader`."""
+        tokens: dict[int, TokenLogprob] = {}
+        jobs, _ = await anyio.to_thread.run_sync(self._plan, requests)
+        for job in jobs:
+            tokens.update(await anyio.to_thread.run_sync(self._openings, job, top))
+        async with aclosing(closable(self.generate(requests))) as replies:
+            async for index, reply in replies:
+                yield index, reply, (tokens[index],) if index in tokens else ()
+
     async def aclose(self) -> None:
         """Nothing to close: the base stays in memory for the next who asks it."""
 
@@ -144,6 +159,11 @@ class TransformersBackend:
         if limit is not None and len(asked.prompt) + room > limit:
             return f"the prompt has {len(asked.prompt)} tokens, the answer may need {room}, the model holds {limit}"
         return None
+
+    def _openings(self, job: list[Asked], top: int) -> list[tuple[int, TokenLogprob]]:
+        base = self._base()
+        with base.wearing(self._weights) as model:
+            return opening_tokens(base, model, job, top)
 
     def _run(self, job: list[Asked]) -> list[tuple[int, Reply]]:
         base = self._base()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from introspect.backend.openai.backend import OpenAIBackend
-from introspect.backend.protocol import ModelBackend
+from introspect.backend.openai.trainer import OpenAITrainer
+from introspect.backend.protocol import ModelBackend, Trainer
 from introspect.backend.registry import Provider
 from introspect.backend.wire import ModelRef
 
@@ -14,4 +15,8 @@ def _open(ref: ModelRef) -> ModelBackend:
     return OpenAIBackend(ref)
 
 
-PROVIDER = Provider(open=_open, hosted=True)
+def _trainer() -> Trainer:
+    return OpenAITrainer()
+
+
+PROVIDER = Provider(open=_open, trainer=_trainer, hosted=True)
