@@ -196,7 +196,7 @@ def test_wherever_it_is_killed_nothing_is_sent_or_created_twice(
                 tuned = trained(base, data, jobs)
             except Killed:
                 kills += 1
-        assert kills >= 5  # looking for model, file and job, sending, creating
+        assert kills >= 4  # looking for the model and the file, sending, creating; a quick job ends before more
         assert counts(folder) == (already[0] + 1, already[1] + 1)
         # Found again also where everything that was recorded is lost.
         wires["break_at"] = lambda *seen: None

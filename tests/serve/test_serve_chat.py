@@ -78,8 +78,9 @@ def test_seeds_repeat_and_choices_differ(client: openai.OpenAI) -> None:
     once = words(seed=1, n=12)
     assert words(seed=1, n=12) == once
     assert len(set(once)) > 1
-    assert words(seed=2, n=12) != once
-    assert words(n=12) != words(n=12)  # without a seed, a fresh one each time
+    # This model is sure of its words, so that a dozen may agree by chance; twenty dozens do not.
+    assert any(words(seed=seed, n=12) != once for seed in range(2, 22))
+    assert any(words(n=12) != words(n=12) for _ in range(20))  # without a seed, a fresh one each time
 
 
 def test_a_stream_holds_the_same_completion(client: openai.OpenAI) -> None:
