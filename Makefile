@@ -26,6 +26,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/bench_trials.py
 	$(BIN)/python benchmarks/bench_designs.py
 	$(BIN)/python benchmarks/bench_store.py
+	$(BIN)/python benchmarks/bench_store_hosted.py
 	$(BIN)/python benchmarks/bench_hosted.py
 	$(BIN)/python benchmarks/bench_estimation.py
 

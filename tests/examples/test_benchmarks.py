@@ -22,6 +22,17 @@ def test_the_store_is_compared_with_its_rivals_in_one_run(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_store_is_measured_as_hosted_studies_use_it(tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "bench_store_hosted.py"), "--calls", "100", "--cached", "200"]
+    done = subprocess.run(
+        [*command, "--folder", str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^(?:kill|full), (?:one by one|in groups) +[\d,]+ +\d+ ", done.stdout, re.M)) == 4
+    assert re.search(r"^200 cached replies .* read again in [\d.]+ s", done.stdout, re.M)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_hosted_path_is_compared_with_the_bare_sdk_in_one_run(tmp_path):
     command = [sys.executable, str(BENCHMARKS / "bench_hosted.py"), "--requests", "20", "--rounds", "1"]
     done = subprocess.run(

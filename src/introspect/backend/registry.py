@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from introspect.backend.protocol import ModelBackend, Trainer
+from introspect.backend.protocol import JobRecorder, ModelBackend, Trainer
 from introspect.backend.wire import ModelRef
 from introspect.errors import BackendError, IntrospectError
 
@@ -99,6 +99,7 @@ def open_model(
     budget: Budget | None = None,
     record: Path | str | None = None,
     concurrency: int | None = None,
+    batches: JobRecorder | None = None,
 ) -> ModelBackend:
     """Open the model that a reference names, with what a study needs around it.
 
@@ -113,10 +114,12 @@ def open_model(
         budget: What may be spent on a hosted model.
         record: A JSON Lines file to which requests and replies are appended, without keys.
         concurrency: Requests to a hosted model under way at most.
+        batches: Ask through the service's Batch API, and write down here what was sent: cheaper, within a day, and with
+            neither budget, record nor concurrency.
 
     Raises:
         BackendError: The provider is unknown, its model cannot be opened, or it is local and has a budget or a
-            concurrency.
+            concurrency, or it has no Batch API.
         BudgetError: The budget has a cap and the model's price is not known.
         MissingExtraError: The provider needs a library that is not installed.
 
@@ -134,6 +137,24 @@ def open_model(
             f"models of provider {ref.provider!r} run on this machine: they take neither a budget nor a concurrency"
         )
     backend = provider.open(ref)
+    if batches is not None:
+        from introspect.backend.openai import Batched, OpenAIBackend
+
+        if (
+            not isinstance(backend, OpenAIBackend)
+            or budget is not None
+            or record is not None
+            or concurrency is not None
+        ):
+            raise BackendError(
+                f"batches are for models of provider 'openai' ({ref} is given), and go without budget, record and "
+                "concurrency: what a batch costs is known only when it has ended"
+            )
+        if cache is None:
+            return Batched(backend, batches)
+        from introspect.backend.cached import Cached
+
+        return Cached(Batched(backend, batches), cache)
     if record is not None:
         from introspect.backend.recorded import Recorded
 

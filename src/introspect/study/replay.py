@@ -97,7 +97,7 @@ def replay_study(archive: Path | str, watcher: Watcher | None = None, **own: Any
             study = study_of(recipe, folder, **own)
             stages = ReplayStages(
                 store, folder / "models", study.model, ScenarioSet(study.scenarios), ScenarioSet(study.native),
-                study.protocol, study.words, watcher or SilentWatcher(), str(archive),
+                study.protocol, study.words, watcher or SilentWatcher(), source=str(archive),
             )  # fmt: skip
             result = study.analyse(stages)
             n_replies = len(stages.used)

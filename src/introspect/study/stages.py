@@ -122,6 +122,7 @@ class Stages:
         protocol: How much of everything.
         style: Words prompts and reads answers.
         watcher: Who is told.
+        batch: Whether models are asked through their service's Batch API.
     """
 
     store: Store
@@ -132,6 +133,7 @@ class Stages:
     protocol: StudyProtocol
     style: PromptStyle
     watcher: Watcher
+    batch: bool = False
 
     def run(self, seed: int) -> SeedData:
         """All stages of a seed, in order. What an earlier run finished is not repeated.
@@ -247,7 +249,8 @@ class Stages:
             run_sync(model.aclose)
 
     def _open(self, ref: ModelRef) -> ModelBackend:
-        return open_model(ref, StoredReplies(self.store))
+        jobs = StoredJobs(self.store, f"batches {ref.key}", self.folder / "batches") if self.batch else None
+        return open_model(ref, StoredReplies(self.store), batches=jobs)
 
     def _train(
         self,

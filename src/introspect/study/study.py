@@ -50,6 +50,7 @@ class Study:
         metric: Scores reports.
         control: What is known about the model by construction, printed with the result.
         durability: "kill": what is paid for survives the death of the process; "full": a loss of power too.
+        batch: Ask through the service's Batch API (models of provider "openai"): cheaper, within a day a stage.
 
     Raises:
         ConfigError: Settings that cannot make a study.
@@ -77,6 +78,7 @@ class Study:
     metric: AccuracyMetric = field(default_factory=AccuracyMetric)
     control: str = ""
     durability: Durability = "kill"
+    batch: bool = False
 
     def __post_init__(self) -> None:
         if len(self.scenarios) < self.protocol.n_folds:
@@ -119,7 +121,7 @@ class Study:
             self._claim(store)
             stages = Stages(
                 store, (folder / "models").absolute(), self.model, ScenarioSet(self.scenarios),
-                ScenarioSet(self.native), self.protocol, self.words, told,
+                ScenarioSet(self.native), self.protocol, self.words, told, self.batch,
             )  # fmt: skip
             result = self.analyse(stages)
             store.manifest["recipe"] = recipe_of(self)  # as it is now: seeds may have been added

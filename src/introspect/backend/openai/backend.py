@@ -170,6 +170,21 @@ class OpenAIBackend:
                 replies += await self._ask([request])
         return replies
 
+    async def body(self, request: Request) -> dict[str, Any] | Reply:
+        """What the server would be sent for a request, or a failed reply where it is known not to do what is asked."""
+        await self._meet()
+        lacking = await self._lacking(request)
+        if lacking is not None:
+            return Failure("unable").reply(f"{self.address} {lacking}")
+        return body_of(request, self._model, self.manners)
+
+    async def read(self, answer: dict[str, Any], request: Request, told: dict[str, JsonValue]) -> Reply:
+        """The reply in a completion's JSON that came on another way than `post`."""
+        reply, with_logprobs = read_choice(
+            answer["choices"][0], request, usage_of(answer, 1), {**told, **_signed(answer)}
+        )
+        return await self._believed(reply, with_logprobs, request)
+
     async def aclose(self) -> None:
         """Close the connections of this event loop; those of loops that are gone went with them."""
         client = self._clients.pop(asyncio.get_running_loop(), None)
@@ -188,7 +203,7 @@ class OpenAIBackend:
 
         self.calls += 1
         async with asyncio.timeout(self._timeout):
-            response = await self._client().post("/chat/completions", cast_to=httpx2.Response, body=body)
+            response = await self.client().post("/chat/completions", cast_to=httpx2.Response, body=body)
         self._limits = RateLimits.from_headers(response.headers) or self._limits
         return read_body(response.content, response.headers.get("content-type", ""))
 
@@ -277,7 +292,8 @@ class OpenAIBackend:
             if self.manners.dialect == "llama.cpp" and self.manners.top_logprobs == TOP_LOGPROBS:
                 self.manners.top_logprobs = MORE_LOGPROBS
 
-    def _client(self) -> AsyncOpenAI:
+    def client(self) -> AsyncOpenAI:
+        """The SDK's client of the running event loop."""
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
