@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from introspect.backend.failures import Failure
 from introspect.backend.openai.batch_lines import ENDPOINT
-from introspect.backend.openai.failing import failed
+from introspect.backend.openai.failing import sort_error
 from introspect.backend.secrets import scrub
 from introspect.errors import BackendError, FatalBackendError
 
@@ -122,11 +122,14 @@ class BatchService:
             except (IndexError, AttributeError, TypeError) as error:
                 raise BackendError(f"{self._where} does not answer as a Batch API does: {error}") from error
             except Exception as error:
-                reply = failed(error, self._where, self._model)
-                failure = Failure.of(reply)
-                pause = max(wait, (failure.retry_after or 0.0) if failure else 0.0)
-                if failure is None or not failure.transient or time.monotonic() + pause > until:
-                    raise BackendError(str(reply.reason)) from None
+                reply = sort_error(error, self._where, self._model)
+            # Raised out here, where no traceback holds the SDK's error, which may quote the key.
+            if isinstance(reply, FatalBackendError):
+                raise reply
+            failure = Failure.of(reply)
+            pause = max(wait, (failure.retry_after or 0.0) if failure else 0.0)
+            if failure is None or not failure.transient or time.monotonic() + pause > until:
+                raise BackendError(str(reply.reason))
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # spreads calls, hides nothing
             wait = min(2 * wait, 30.0)
             if before_again is not None:
