@@ -2,10 +2,10 @@
 
 Run: python benchmarks/bench_store_hosted.py [--calls 5000] [--concurrency 64] [--cached 100000] [--folder DIR]
 
-The model answers after a wait of its own, so that replies arrive as they would from a server: a few at a time. The first
-table compares a commit per reply with commits in groups, for both kinds of durability. A reply's wait is the time from
-its arrival to its delivery, which comes after its commit; 50 ms are allowed. The second figure is the time in which a
-finished study of that many calls finds its replies again; 5 s are allowed for 100,000.
+The model answers after a wait of its own, so that replies arrive as they would from a server: a few at a time. The
+first table compares a commit per reply with commits in groups, for both kinds of durability. A reply's wait is the
+time from its arrival to its delivery, which comes after its commit; 50 ms are allowed. The second figure is the time
+in which a finished study of that many calls finds its replies again; 5 s are allowed for 100,000.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def line(durability: Durability, grouped: bool, options: argparse.Namespace) -> 
 
 def reread(options: argparse.Namespace) -> None:
     """Find all replies of a finished study."""
-    model = FunctionBackend(lambda request: REPLY, name="answers-at-once", version="1")
+    model = FunctionBackend(lambda _request: REPLY, name="answers-at-once", version="1")
     requests = [question(number) for number in range(options.cached)]
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         with Store.open(f"{folder}/study.db") as store:
@@ -115,8 +115,6 @@ def question(number: int) -> Request:
     """About 60 words."""
     text = f"{number} is option A and {number * 7 % 1000} option B. Answer with A or B. " + "Think of all sides. " * 12
     return Request(messages=(Message(role="user", content=text),), answers=("A", "B"), max_tokens=16)
-
-
 
 
 if __name__ == "__main__":

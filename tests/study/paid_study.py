@@ -2,7 +2,7 @@
 
 Run as a program, this is a zygote: it imports everything once, and forks a child for each run, so that many kills take
 little time. ``python paid_study.py URL`` reads folders from standard input; for each it prints the child's pid and,
-when that has ended, how.
+when that has ended, how (an exit code, or a signal's number below zero). The next line lets the child be reaped.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def paid_study(url: str, folder: Path | str, n_contexts: int) -> Study:
 
 def main(arguments: Sequence[str]) -> None:
     url, n_contexts = arguments[0], int(arguments[1])
-    for line in sys.stdin:
+    while line := sys.stdin.readline():
         child = os.fork()
         if child == 0:
             code = 1
@@ -111,8 +111,11 @@ def main(arguments: Sequence[str]) -> None:
                 print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             os._exit(code)
         print(child, flush=True)
-        _, status = os.waitpid(child, 0)
-        print(status, flush=True)
+        # Told of before it is reaped, so that a kill that comes too late hits a dead child and no other process.
+        ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        print(-ended.si_status if ended.si_code == os.CLD_KILLED else ended.si_status, flush=True)
+        sys.stdin.readline()
+        os.waitpid(child, 0)
 
 
 if __name__ == "__main__":

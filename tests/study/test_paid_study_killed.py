@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import queue
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,13 +33,15 @@ KEY = "sk-planted-0123456789abcdef"
 
 
 class PaidServer(FaultyServer):
-    """Logs when each call came and when its answer was complete; faults are not paid for."""
+    """Logs each call and when its answer was complete; faults are not paid for."""
 
     def __init__(self, fault_rate: float) -> None:
         super().__init__(self._fault, answer)
-        self.paid: list[tuple[str, float, list[float]]] = []
+        self.paid: list[tuple[str, float]] = []
+        self.open = 0
         self.arrived = threading.Semaphore(0)
-        self._rng, self._rate, self._lock = random.Random(7), fault_rate, threading.Lock()
+        self._rng, self._rate = random.Random(7), fault_rate
+        self._status: dict[Any, int] = {}
 
     def _fault(self, body: dict[str, Any]):
         if self._rng.random() < self._rate:
@@ -47,29 +49,34 @@ class PaidServer(FaultyServer):
             return self._rng.choice([error(429, **wait), error(503, **wait), error(500, **wait)])
         return None
 
+    async def _serve(self, reader, writer) -> None:
+        self.open += 1
+        try:
+            await super()._serve(reader, writer)
+        finally:
+            self.open -= 1
+
     async def _complete(self, body: dict[str, Any], writer) -> bool:
-        call = (json.dumps(body, sort_keys=True), time.time(), [])
-        unpaid = len(self.failed)
         self.arrived.release()
         try:
             alive = await super()._complete(body, writer)
             await writer.drain()
             return alive
         finally:
-            call[2].append(time.time())
-            if len(self.failed) == unpaid:
-                with self._lock:
-                    self.paid.append(call)
-            else:
-                self.failed.clear()
+            if self._status.pop(writer, 200) == 200:
+                self.paid.append((json.dumps(body, sort_keys=True), time.time()))
 
-    @property
-    def failed(self) -> list[int]:
-        return self.__dict__.setdefault("_failed", [])
+    def settle(self) -> None:
+        """Return when all that a dead process had sent has been read and logged."""
+        # Connections are taken in the order in which they were made: those of the dead come before this one.
+        urllib.request.urlopen(f"{self.url}/models").close()
+        while self.open:
+            time.sleep(0.001)
+        while self.arrived.acquire(blocking=False):
+            pass
 
     def _send(self, writer, status: int, body: Any, headers=None) -> None:
-        if status != 200:
-            self.failed.append(status)
+        self._status[writer] = status
         super()._send(writer, status, body, headers)
 
 
@@ -99,7 +106,10 @@ class Zygote:
         return self._said.empty()
 
     def ended(self) -> int:
-        return int(self._said.get(timeout=300))
+        status = int(self._said.get(timeout=300))
+        self._process.stdin.write("reap\n")
+        self._process.stdin.flush()
+        return status
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -116,19 +126,35 @@ def zygote(url: str, n_contexts: int, folder: Path) -> Iterator[Zygote]:
         made.close()
 
 
-def slowest_commit(folder: Path, server: PaidServer) -> float:
-    """Seconds from an answer's end, at the server, to its commit, at most."""
-    out = {}
-    for text, _, done in server.paid:
-        body = json.loads(text)
-        out[body["model"], body["messages"][-1]["content"]] = done[0]
-    with Store.open(folder / "study.db") as store:
-        rows = store._db.rows("SELECT request, model, created FROM replies JOIN models ON models.key = model_key")
-    waits = []
-    for request, model, created in rows:
-        ref = json.loads(model)["ref"]
-        waits.append(created - out[ref.get("adapter") or ref["model"], json.loads(request)["messages"][-1]["content"]])
-    return max(waits)
+def call_name(text: str | dict[str, Any]) -> str:
+    """What tells a paid call from all others of the study, from its body."""
+    body = json.loads(text) if isinstance(text, str) else text
+    if body["model"].startswith("train:"):
+        return str(body["model"])
+    return json.dumps([body["model"], body["messages"][-1]["content"], body.get("seed")])
+
+
+def kept_calls(folder: Path) -> set[str]:
+    """The paid calls that a study's file knows the outcome of."""
+    if not (folder / "study.db").exists():
+        return set()
+    copy = folder.with_name("looked-at")  # opening the file itself would mend what the next run has to
+    copy.mkdir()
+    for path in folder.glob("study.db*"):
+        shutil.copy(path, copy)
+    with Store.open(copy / "study.db") as store:
+        rows = store._db.rows("SELECT request, model FROM replies JOIN models ON models.key = model_key")
+        kept = {f"train:{state['job']}" for state in store.jobs.values() if "job" in state}
+    shutil.rmtree(copy)
+    for text, model in rows:
+        request, ref = json.loads(text), json.loads(model)["ref"]
+        body = {
+            "model": ref.get("adapter") or ref["model"],
+            "messages": request["messages"],
+            "seed": request.get("seed"),
+        }
+        kept.add(call_name(body))
+    return kept
 
 
 def killed_and_alone(tmp_path: Path, n_kills: int, n_contexts: int, fault_rate: float) -> None:
@@ -137,50 +163,49 @@ def killed_and_alone(tmp_path: Path, n_kills: int, n_contexts: int, fault_rate: 
     with PaidServer(fault_rate) as server, zygote(server.url, n_contexts, tmp_path / "zygote") as runs:
         runs.start(alone)
         assert runs.ended() == 0, runs.log.read_text()
-        n_calls = len({call[0] for call in server.paid})
-        assert len(server.paid) == n_calls  # alone, nothing is paid for twice
-        slack = max(0.1, 1.5 * slowest_commit(alone, server))
+        server.settle()
+        alone_calls = {body for body, _ in server.paid}
+        assert len(server.paid) == len(alone_calls)  # alone, nothing is paid for twice
+        assert {call_name(body) for body in alone_calls} == kept_calls(alone)
         server.paid.clear()
-        while server.arrived.acquire(blocking=False):
-            pass
-        kills: list[float] = []
-        while len(kills) < n_kills:
-            child = runs.start(out)
-            left = n_calls - len({call[0] for call in server.paid})
-            # Spread over what is left to pay for, and a moment more; a few before anything is asked.
-            for _ in range(0 if rng.random() < 0.1 else 1 + rng.randrange(1 + 2 * left // (n_kills - len(kills)))):
-                while runs.runs and not server.arrived.acquire(timeout=0.05):
-                    pass
-            time.sleep(rng.uniform(0.0, 0.03))
-            os.kill(child, signal.SIGKILL)
-            kills.append(time.time())
-            status = runs.ended()
-            assert status in (signal.SIGKILL, 0), runs.log.read_text()
-            while server.arrived.acquire(blocking=False):
-                pass
-        runs.start(out)
-        assert runs.ended() == 0, runs.log.read_text()
 
-        times: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        for body, came, done in server.paid:
-            times[body].append((came, done[0]))
-        assert len(times) == n_calls
-        repeats: dict[int, int] = defaultdict(int)
-        for calls in times.values():
-            calls.sort()
-            for (came, done), (again, _) in itertools.pairwise(calls):
-                # Under way when a process died: it had come before, and its answer had not been out for longer than it
-                # took at most, undisturbed, until an answer was committed.
-                at = [number for number, kill in enumerate(kills) if came <= kill <= again and done > kill - slack]
-                late = [round(kill - done, 3) for kill in kills if came <= kill <= again]
-                assert at, f"paid for twice: kills came {late} s after the answer, and a commit takes {slack:.3f} s"
-                repeats[at[0]] += 1
-        n_repeats = sum(repeats.values())
+        kept: set[str] = set()
+        paid: set[str] = set()
+        n_killed, lateness = 0, []
+        for _ in range(3 * n_kills):
+            child = runs.start(out)
+            if n_killed < n_kills:
+                left = len(alone_calls - paid)
+                # Spread over what is left to pay for, and a moment more; a few before anything is asked.
+                calls = 0 if rng.random() < 0.1 else 1 + rng.randrange(1 + 2 * left // (n_kills - n_killed))
+                for _ in range(min(calls, left)):
+                    while runs.runs and not server.arrived.acquire(timeout=0.05):
+                        pass
+                time.sleep(rng.uniform(0.0, 0.03))
+                os.kill(child, signal.SIGKILL)
+            killed = time.time()
+            status = runs.ended()
+            assert status in (-signal.SIGKILL, 0), runs.log.read_text()
+            server.settle()
+            made, server.paid[:] = list(server.paid), []
+            names = [call_name(body) for body, _ in made]
+            assert len(set(names)) == len(names), "asked twice by one process"
+            assert not kept & set(names), "paid for again though a process that died had kept the answer"
+            kept = kept_calls(out)
+            paid |= {body for body, _ in made}
+            if status == 0 and n_killed == n_kills:
+                break
+            n_killed += status != 0
+            lateness += [killed - done for name, (_, done) in zip(names, made, strict=True) if name not in kept]
+        assert status == 0
+        assert n_killed == n_kills
+        assert paid == alone_calls
         print(
-            f"{n_calls} calls, {n_kills} kills, {n_repeats} calls under way at a kill were paid for again; "
-            f"an answer was committed {slack / 1.5:.3f} s after it was out at most"
+            f"{len(paid)} calls, {n_kills} kills, {len(lateness)} calls under way at a kill were paid for again; "
+            f"the first of them had been answered {max(lateness, default=0.0):.3f} s before"
         )
-        assert n_repeats <= n_kills * (CONCURRENCY + 4)
+        # Few are on their way to the file: those that are being asked, and those that came since the last commit.
+        assert len(lateness) <= n_kills * 4 * CONCURRENCY
         assert all(KEY in headers["authorization"] for headers in server.seen_headers)
 
     assert (out / "result.json").read_bytes() == (alone / "result.json").read_bytes()

@@ -50,10 +50,10 @@ FAULTS = (
     "no logprobs",
     "no choices",
 )
-ATTEMPTS = 5
+FAULT_RATE = 0.3
 
 
-def run_through_faults(n: int, folder: Path) -> None:
+def run_through_faults(n: int, folder: Path, *, attempts: int) -> None:
     chance = random.Random(7)
     asked = [
         Request(messages=(Message(role="user", content=f"{k}: A or B?"),), answers=("A", "B"), max_tokens=4)
@@ -61,14 +61,14 @@ def run_through_faults(n: int, folder: Path) -> None:
     ]
 
     def fault(body: dict[str, Any]) -> Any:
-        return chance.choice(FAULTS) if chance.random() < 0.3 else None
+        return chance.choice(FAULTS) if chance.random() < FAULT_RATE else None
 
     seen: list[int] = []
     with FaultyServer(fault) as server, Store.open(folder / "study.db") as store:
         ref = ModelRef(provider="openai", model="m", location=server.url)
         bare = OpenAIBackend(ref, concurrency=32, timeout=1.0)
         stack = Retrying(
-            Limited(bare), attempts=ATTEMPTS, first_wait=0.01, longest_wait=0.05, jitter=0.01, patience=10**6
+            Limited(bare), attempts=attempts, first_wait=0.01, longest_wait=0.05, jitter=0.01, patience=10**6
         )
         replies = ask(Cached(stack, StoredReplies(store)), asked, on_reply=lambda index, reply: seen.append(index))
         kept = sum(1 for _ in store.replies())
@@ -82,16 +82,16 @@ def run_through_faults(n: int, folder: Path) -> None:
     assert sorted(seen) == list(range(n))
     failed = [reply for reply in replies if reply.status == "failed"]
     assert {reply.status for reply in replies} <= {"completed", "failed"}
-    assert 0 < len(failed) < 0.02 * n
+    assert 0 < len(failed) < 3 * FAULT_RATE**attempts * n
     for reply in failed:
-        assert f"gave up after {ATTEMPTS} attempts" in (reply.reason or "")
+        assert f"gave up after {attempts} attempts" in (reply.reason or "")
         assert Failure.of(reply).transient  # type: ignore[union-attr]
     # Every call is told of by the reply that it led to, and the server's own log knows of no other. (A call that was
     # given up before it went out is in no log.)
-    attempts = [int(reply.provenance.get("attempts", 1)) for reply in replies]  # type: ignore[arg-type]
-    assert calls == sum(attempts) + bare.findings.calls
+    made = [int(reply.provenance.get("attempts", 1)) for reply in replies]  # type: ignore[arg-type]
+    assert calls == sum(made) + bare.findings.calls
     logged = Counter(body["messages"][0]["content"] for body in log)
-    for request, count in zip(asked, attempts, strict=True):
+    for request, count in zip(asked, made, strict=True):
         assert logged.pop(request.messages[0].content, 0) <= count
     assert sum(logged.values()) <= bare.findings.calls
     assert len(log) > 1.25 * n
@@ -111,12 +111,12 @@ def pure(request: Request, backend: OpenAIBackend) -> Reply:
 
 
 def test_every_request_is_answered_once_or_failed_with_a_reason(tmp_path: Path) -> None:
-    run_through_faults(500, tmp_path)
+    run_through_faults(500, tmp_path, attempts=3)
 
 
 @pytest.mark.slow
 def test_ten_thousand_requests_at_thirty_percent_faults(tmp_path: Path) -> None:
-    run_through_faults(10_000, tmp_path)
+    run_through_faults(10_000, tmp_path, attempts=5)
 
 
 PLANTED = "sk-pl4nted-0123456789-key"
