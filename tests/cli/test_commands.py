@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import introspect as package
-from introspect import cli
+from introspect.cli import quickstart
 from introspect.decision import OrganismStyle, ScenarioSet, catalogue, organism_scenarios
 from introspect.measure import AccuracyMetric
 from introspect.study import Study, StudyProtocol
@@ -37,7 +37,7 @@ def test_help_names_every_command_and_option(introspect, words) -> None:
     code, out, err = introspect(*words, "--help")
     assert (code, err) == (0, [])
     expected = {
-        (): ["quickstart", "analyse", "scenarios", "models", "version"],
+        (): ["quickstart", "analyse", "scenarios", "models", "doctor", "plan", "serve", "export", "replay", "version"],
         ("quickstart",): ["--organism", "--model", "--seeds", "--out", "--json", "--dry-run"],
         ("analyse",): ["--targets", "--compat", "--estimator", "--seed", "--drop-unknown", "--json"],
     }.get(words, ["usage: introspect"])
@@ -69,7 +69,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
             tuple(range(options.seeds)), AccuracyMetric(n_boot=100, n_null=99), "Known by construction.",
         )  # fmt: skip
 
-    monkeypatch.setattr(cli, "_study", study)
+    monkeypatch.setattr(quickstart, "_study", study)
     return tmp_path / "study"
 
 
@@ -118,8 +118,8 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(introspect, small: Path) 
 def test_another_study_s_folder_is_refused_in_one_line(introspect, small: Path, monkeypatch) -> None:
     introspect("quickstart", "--out", small, "--json")
     before = {path: path.read_bytes() for path in small.rglob("*.json")}
-    make = cli._study
-    monkeypatch.setattr(cli, "_study", lambda options: Study(SimulatedAgent(seed=9).ref, **rest(make(options))))
+    make = quickstart._study
+    monkeypatch.setattr(quickstart, "_study", lambda options: Study(SimulatedAgent(seed=9).ref, **rest(make(options))))
     code, out, err = introspect("quickstart", "--out", small, "--json")
     assert (code, out, len(err)) == (2, "", 1)
     assert str(small) in err[0]

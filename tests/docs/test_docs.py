@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from introspect import cli
+from introspect.cli import program
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -88,7 +88,7 @@ def test_every_command_that_a_page_names_exists(page):
             if words[:1] == ["make"]:
                 assert words[1] in targets, f"{page.name}:{block.line}: the Makefile has no target {words[1]!r}"
             elif words[:1] == ["introspect"]:
-                cli._parser().parse_args(words[1:])  # exits where a word is unknown
+                program._parser().parse_args(words[1:])  # exits where a word is unknown
             elif words[:1] == ["python"] and len(words) > 1 and words[1].endswith(".py"):
                 assert (ROOT / words[1]).is_file(), f"{page.name}:{block.line}: there is no {words[1]}"
 
