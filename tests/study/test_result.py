@@ -110,6 +110,44 @@ def test_words_show_every_arm_and_no_undefined_number(two: StudyResult) -> None:
     assert not any("nan" in line.split() for line in lines)
 
 
+@pytest.mark.parametrize("n_seeds", [1, 2])
+def test_every_r_stands_between_what_it_must_beat_and_what_it_can_reach(one, two, n_seeds: int) -> None:
+    for row in {1: one, 2: two}[n_seeds].arms:
+        assert 0 < row["ceiling"] <= min(row["ceiling_weights"], row["ceiling_reports"]) <= 1
+        assert row["margin"] == pytest.approx(row["pooled_r"] - row["best_baseline_r"])
+        assert row["margin_low"] <= row["margin"] <= row["margin_high"]
+        assert row["null_p_context"] is not None
+        assert row["null_p_attribute"] is not None
+        # A target exists where something was taught; what the untuned model says is no news about itself.
+        assert (row["partial_r"] is None) == row["name"].startswith("native")
+        # (Before report training this agent says of native contexts what it said untuned: nothing is left then.)
+        silent = row["reports_from"] == "untuned" or row["name"] == "native-before"
+        assert (row["beyond_untuned_r"] is None) == silent
+
+
+def test_r_without_the_noise_of_measuring_is_the_metric_s_own(one: StudyResult) -> None:
+    (seed,) = one.seeds
+    for row in one.arms:
+        accuracy = seed.arms[row["name"]].accuracy
+        assert row["disattenuated_r"] == accuracy.ceiling.disattenuated_r
+        assert row["ceiling_weights"] == accuracy.ceiling.weights
+
+
+def test_the_summary_is_short_and_shows_every_arm(two: StudyResult) -> None:
+    lines = two.summary().splitlines()
+    assert len(lines) == 1 + len(two.arm_names)
+    assert max(map(len, lines)) <= 120
+    assert [line[:32].strip() for line in lines[1:]] == list(two.arm_names)
+    assert not any("nan" in line or "None" in line or "-0.00" in line for line in lines)
+
+
+def test_the_frame_holds_every_number_of_every_arm(two: StudyResult) -> None:
+    frame = two.to_frame()
+    assert list(frame["name"]) == list(two.arm_names)
+    assert set(frame) == set(two.arms[0])
+    assert frame["pooled_r"].tolist() == [row["pooled_r"] for row in two.arms]
+
+
 def test_p_values_of_seeds_are_combined_and_undefined_ones_left_out() -> None:
     assert combined_p([None, None]) is None
     assert combined_p([0.03]) == pytest.approx(0.03)

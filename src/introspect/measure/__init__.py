@@ -26,7 +26,7 @@ from introspect.measure.report_table import ReportTable
 from introspect.measure.resampling import Interval
 from introspect.measure.rise import Rise, rise_between
 from introspect.measure.rule_models import RuleComparison, RuleFit, compare_rules
-from introspect.measure.two_level import TwoLevel, two_level, two_level_rise
+from introspect.measure.two_level import TwoLevel, student_interval, two_level, two_level_rise
 
 __all__ = [
     "Accuracy",
@@ -62,6 +62,7 @@ __all__ = [
     "pair",
     "pooled_z",
     "rise_between",
+    "student_interval",
     "two_level",
     "two_level_rise",
 ]

@@ -17,7 +17,7 @@ from introspect.measure.moments import Moments
 from introspect.measure.resampling import Interval, bootstrap_counts, percentile_interval
 from introspect.measure.rise import Rise, common
 
-__all__ = ["FEW_SEEDS", "TwoLevel", "two_level", "two_level_rise"]
+__all__ = ["FEW_SEEDS", "TwoLevel", "student_interval", "two_level", "two_level_rise"]
 
 Floats = NDArray[np.float64]
 
@@ -142,7 +142,7 @@ def _two_level(
     return TwoLevel(
         estimate=float(np.mean([per_seed[number] for number in usable])),
         interval=interval,
-        seed_interval=_student([per_seed[number] for number in usable]),
+        seed_interval=student_interval([per_seed[number] for number in usable]),
         per_seed=tuple(per_seed),
         n_seeds=len(usable),
         n_contexts=sizes,
@@ -151,7 +151,13 @@ def _two_level(
     )
 
 
-def _student(values: Sequence[float], level: float = 0.95) -> Interval:
+def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Student's t interval of the mean of a few numbers; undefined below two.
+
+    Example:
+        >>> [round(end, 2) for end in student_interval([0.4, 0.6])]
+        [-0.77, 1.77]
+    """
     if len(values) < 2:
         return Interval.undefined()
     from scipy.special import stdtrit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import JsonValue
@@ -13,6 +13,7 @@ from introspect.measure import (
     Accuracy,
     AccuracyMetric,
     ChoiceTable,
+    Interval,
     LearnedWeights,
     ReportTable,
     Rise,
@@ -30,7 +31,7 @@ ARMS = ("untuned", "instilled", "report-trained", "native-before", "native-after
 
 _TOLD = frozenset({
     "pooled_r", "pooled_interval", "mean_within_r", "mean_within_interval", "within_r", "p_shuffle", "p_permutation",
-    "sign_agreement", "top_agreement", "mean_cosine", "coverage", "response_rate",
+    "sign_agreement", "top_agreement", "mean_cosine", "coverage", "response_rate", "margin",
 })  # fmt: skip
 """Numbers whose reasons a study's table repeats; those of all others are in `Accuracy`."""
 
@@ -62,7 +63,7 @@ class Arm:
     def to_dict(self) -> dict[str, JsonValue]:
         """The row that tables and JSON show; undefined numbers are null."""
         a = self.accuracy
-        row: dict[str, float | int | str] = {
+        row: dict[str, float | int | str] = _bounds(a) | {
             "name": self.name,
             "reports_from": self.reports_from,
             "weights_from": self.weights_from,
@@ -89,6 +90,32 @@ class Arm:
         return plain
 
 
+def _bounds(a: Accuracy) -> dict[str, float | int | str]:
+    """What bounds r from above, what it must beat, and what is left of it given what else could explain it."""
+
+    def ends(name: str, interval: Interval) -> dict[str, float | int | str]:
+        return {f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+    best = a.baselines.best
+    return {
+        "ceiling": a.ceiling.total,
+        "ceiling_weights": a.ceiling.weights,
+        "ceiling_reports": a.ceiling.reports,
+        "disattenuated_r": a.ceiling.disattenuated_r,
+        **ends("disattenuated", a.ceiling.disattenuated_interval),
+        "best_baseline": best,
+        "best_baseline_r": a.baselines.scores[best].r if best else math.nan,
+        "margin": a.baselines.margin,
+        **ends("margin", a.baselines.margin_interval),
+        "partial_r": a.partial.r,
+        **ends("partial", a.partial.interval),
+        "partial_p": a.partial.p,
+        "beyond_untuned_r": a.beyond_others.r,
+        **ends("beyond_untuned", a.beyond_others.interval),
+        "beyond_untuned_p": a.beyond_others.p,
+    }
+
+
 def arms_of(data: SeedData, metric: AccuracyMetric) -> dict[str, Arm]:
     """All arms of one seed, by name."""
     target = {k: dict(v.weights) for k, v in data.draw.preferences.items()}
@@ -97,36 +124,48 @@ def arms_of(data: SeedData, metric: AccuracyMetric) -> dict[str, Arm]:
     # Each context once, by one of the models that were trained on it: the one after the model that it was kept from.
     trained = _joined(data.reports[name].select(folds[k - 1][2]) for k, (name, _, _) in enumerate(folds))
     after = {k: w for name, _, test in folds for k, w in _usable(data.weights[name], test).items()}
-    held_choices: _Choices = [(data.choices[name], test) for name, _, test in folds]
+    afterwards: _Choices = [(data.choices[name], test) for name, _, test in folds]
     before = data.weights["instilled"]
     instilled: _Choices = [(data.choices["instilled"], None)]
     r = data.reports
-    rows: list[tuple[str, str, str, ReportTable, WeightsLike, _Choices]] = [
-        ("untuned", "untuned", "instilled", r["untuned"], before, instilled),
-        ("instilled", "instilled", "instilled", r["instilled"], before, instilled),
-        ("report-trained", "report-trained", "instilled", held_out, before, instilled),
-        ("report-trained, weights after", "report-trained", "report-trained", held_out, after, held_choices),
-        ("report-trained, trained half", "report-trained", "instilled", trained, before, instilled),
+    none: _Choices = []
+    rows: list[tuple[str, str, str, ReportTable, WeightsLike, _Choices, _Choices]] = [
+        ("untuned", "untuned", "instilled", r["untuned"], before, instilled, instilled),
+        ("instilled", "instilled", "instilled", r["instilled"], before, instilled, instilled),
+        ("report-trained", "report-trained", "instilled", held_out, before, instilled, instilled),
+        ("report-trained, weights after", "report-trained", "report-trained", held_out, after, afterwards, afterwards),
+        ("report-trained, trained half", "report-trained", "instilled", trained, before, instilled, instilled),
     ]
     if data.native_weights:
         native, nr = data.native_weights["instilled"], data.native_reports
         after_native = data.native_weights["all"]
+        chosen: _Choices = [(data.native_choices["instilled"], None)]
+        last: _Choices = [(data.native_choices["all"], None)]
         rows += [
-            ("native-untuned", "untuned", "instilled", nr["untuned"], native, []),
-            ("native-before", "instilled", "instilled", nr["instilled"], native, []),
-            ("native-after", "report-trained", "instilled", nr["all"], native, []),
-            ("native-after, weights after", "report-trained", "report-trained", nr["all"], after_native, []),
+            ("native-untuned", "untuned", "instilled", nr["untuned"], native, none, chosen),
+            ("native-before", "instilled", "instilled", nr["instilled"], native, none, chosen),
+            ("native-after", "report-trained", "instilled", nr["all"], native, none, chosen),
+            ("native-after, weights after", "report-trained", "report-trained", nr["all"], after_native, none, last),
         ]
     arms = {}
-    for name, reports_from, weights_from, reports, weights, choices in rows:
+    for name, reports_from, weights_from, reports, weights, taught, fitted_to in rows:
         pairing = pair(reports, weights)
+        said_untuned = data.native_reports if name.startswith("native") else data.reports
         arms[name] = Arm(
             name=name,
             reports_from=reports_from,
             weights_from=weights_from,
-            accuracy=metric.score(reports, weights, rng=data.seed),
-            choice_accuracy=_choice_accuracy(choices),
-            learned_vs_target_r=_pooled_r(target, weights) if choices else math.nan,
+            accuracy=metric.score(
+                reports,
+                weights,
+                rng=data.seed,
+                choices=_behind(fitted_to),
+                target=target if taught else None,
+                # What could be said before anything was taught: the common sense of names and attributes.
+                others=None if reports_from == "untuned" else said_untuned["untuned"],
+            ),
+            choice_accuracy=_choice_accuracy(taught),
+            learned_vs_target_r=_pooled_r(target, weights) if taught else math.nan,
             said=_by_context(pairing.ids, pairing.said),
             learned=_by_context(pairing.ids, pairing.learned),
         )
@@ -164,6 +203,12 @@ def drift_of(data: SeedData) -> dict[str, float]:
 
 def _joined(tables: Iterable[ReportTable]) -> ReportTable:
     return ReportTable.concat(list(tables))
+
+
+def _behind(parts: _Choices) -> ChoiceTable:
+    """The choices that weights were fitted to, as one table, also where each fold has a model of its own."""
+    kept = [table if ids is None else table.take(np.isin(table.trials.scenario_ids, list(ids))) for table, ids in parts]
+    return kept[0] if len(kept) == 1 else ChoiceTable.concat([replace(table, model="folds") for table in kept])
 
 
 def _usable(weights: LearnedWeights, ids: Iterable[str]) -> dict[str, dict[str, float]]:

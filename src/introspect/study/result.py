@@ -6,17 +6,33 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from pydantic import JsonValue
 
 from introspect.backend.wire import ModelRef
-from introspect.measure import Interval, Rise, TwoLevel, two_level, two_level_rise
+from introspect.measure import Interval, Rise, TwoLevel, student_interval, two_level, two_level_rise
 from introspect.study.arms import ARMS, Arm
 from introspect.study.gates import Gate
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["SeedResult", "StudyResult"]
+
+
+# Over seeds these are means; their interval, where there is one, is Student's t over the seeds' own numbers.
+_MEANS = (
+    "coverage", "response_rate", "choice_accuracy", "learned_vs_target_r", "mean_within_r", "median_within_r",
+    "sign_agreement", "top_agreement", "ceiling", "ceiling_weights", "ceiling_reports", "best_baseline_r",
+)  # fmt: skip
+_WITH_ENDS = {
+    "disattenuated_r": "disattenuated",
+    "margin": "margin",
+    "partial_r": "partial",
+    "beyond_untuned_r": "beyond_untuned",
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +97,22 @@ class StudyResult:
             for (field, why), names in shared.items()
         ]
 
+    def _bounds(self) -> list[str]:
+        """What bounds the held-out r, in one sentence."""
+        row = next((row for row in self.arms if row["name"] == "report-trained"), None)
+        if row is None or row["pooled_r"] is None:
+            return []
+        parts = []
+        if row["ceiling"] is not None:
+            parts.append(f"the noise of measuring caps r at about {_show(row['ceiling'], '.2f')}")
+        if row["best_baseline_r"] is not None:
+            parts.append(
+                f"the best report that knows nothing of its context has {_show(row['best_baseline_r'], '+.2f')}"
+            )
+        if row["partial_r"] is not None:
+            parts.append(f"given the target {_show(row['partial_r'], '+.2f')} is left")
+        return [f"Of r in arm report-trained ({_show(row['pooled_r'], '+.2f')}): {'; '.join(parts)}."] if parts else []
+
     def _row(self, arms: Sequence[Arm]) -> dict[str, JsonValue]:
         rows: list[dict[str, Any]] = [arm.to_dict() for arm in arms]
         if len(rows) == 1:
@@ -88,16 +120,19 @@ class StudyResult:
         row: dict[str, Any] = {k: rows[0][k] for k in ("name", "reports_from", "weights_from")}
         for field in ("n_scenarios", "n_asked"):
             row[field] = sum(r[field] for r in rows)
-        for field in (
-            "coverage", "response_rate", "choice_accuracy", "learned_vs_target_r", "mean_within_r", "median_within_r",
-            "sign_agreement", "top_agreement",
-        ):  # fmt: skip
+        for field in _MEANS:
             row[field] = _mean([r[field] for r in rows])
+        for field, stem in _WITH_ENDS.items():
+            values = [r[field] for r in rows if r[field] is not None]
+            row[field], widest = _mean(values), 2.0 if field == "margin" else 1.0
+            for end, value in zip(("low", "high"), student_interval(values), strict=True):
+                row[f"{stem}_{end}"] = _plain(float(np.clip(value, -widest, widest)))
+        row["best_baseline"] = max((r["best_baseline"] for r in rows), key=[r["best_baseline"] for r in rows].count)
         both: TwoLevel = two_level([arm.accuracy for arm in arms], rng=0)
         row["pooled_r"] = _plain(both.estimate)
         # Student's t knows no bounds; a correlation does.
         row["ci_low"], row["ci_high"] = (_plain(float(np.clip(end, -1, 1))) for end in _widest(both))
-        for field in ("null_p_context", "null_p_attribute"):
+        for field in ("null_p_context", "null_p_attribute", "partial_p", "beyond_untuned_p"):
             row[field] = combined_p([r[field] for r in rows])
         # The bootstrap's own doubts about few seeds do not hold for the wider of the two.
         row["reasons"] = {k: v for k, v in both.reasons.items() if k != "interval" or row["ci_low"] is None}
@@ -129,6 +164,26 @@ class StudyResult:
             ],
         }
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row per arm, with every number of `arms`; why a number is missing stands in `reasons`."""
+        import pandas as pd
+
+        return pd.DataFrame(self.arms)
+
+    def summary(self) -> str:
+        """The result as a short block: r of each arm, between what it must beat and what it can reach."""
+        head = f"{'arm':<32}{'r':>6}  {'95 % interval':<14}{'best guess':>12}{'ceiling':>9}{'without noise':>15}"
+        lines = [head + f"{'given target':>14}{'given untuned':>15}"]
+        for row in self.arms:
+            shown = [
+                _show(row["pooled_r"], "+.2f").rjust(6) + "  " + _interval(row["ci_low"], row["ci_high"]).ljust(14),
+                _show(row["best_baseline_r"], "+.2f").rjust(12), _show(row["ceiling"], ".2f").rjust(9),
+                _show(row["disattenuated_r"], "+.2f").rjust(15), _show(row["partial_r"], "+.2f").rjust(14),
+                _show(row["beyond_untuned_r"], "+.2f").rjust(15),
+            ]  # fmt: skip
+            lines.append(f"{row['name']!s:<32}" + "".join(shown))
+        return "\n".join(lines)
+
     def _rise(self, name: str) -> dict[str, JsonValue]:
         interval, estimate = self.rise_interval(name), self.rises[name].estimate
         return {
@@ -150,6 +205,7 @@ class StudyResult:
         )
         lines = [head]
         lines += [_line(row) for row in self.arms]
+        lines += self._bounds()
         lines += self._reasons()
         for name, rise in self.rises.items():
             interval = self.rise_interval(name)
@@ -203,7 +259,13 @@ def _plain(value: float) -> float | None:
 
 
 def _show(value: object, form: str) -> str:
-    return format(value, form) if isinstance(value, int | float) and math.isfinite(value) else "-"
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return "-"
+    return (
+        format(round(value, 4) + 0.0 if abs(value) >= 0.005 else 0.0, form)
+        if form.endswith("f")
+        else format(value, form)
+    )
 
 
 def _line(row: Mapping[str, JsonValue]) -> str:
