@@ -11,7 +11,7 @@ quickstart: $(VENV)/.quickstart
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest src --doctest-modules
-	$(BIN)/python -m pytest tests -m "not slow" --durations=15
+	$(BIN)/python -m pytest tests -m "not slow" --numprocesses 2 --dist loadfile --durations=15
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest tests -m slow

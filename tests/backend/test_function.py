@@ -107,7 +107,7 @@ def test_unnamed_functions_are_never_taken_for_each_other() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [{"fn": "text"}, {"fn": echo, "concurrency": 0}, {"fn": echo, "name": ""}, {"fn": echo, "version": 1}],
-    ids=str,
+    ids=["no function", "no concurrency", "no name", "no text for a version"],
 )
 def test_unusable_arguments_are_refused(arguments: dict) -> None:
     with pytest.raises(BackendError):

@@ -49,7 +49,7 @@ def test_numpy_reads_it_too() -> None:
         assert loaded["x"].tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("values", [np.array([object()]), [None, 1], np.array(["a", 1], dtype=object)], ids=str)
+@pytest.mark.parametrize("values", [np.array([object()]), [None, 1], np.array(["a", 1], dtype=object)])
 def test_python_objects_are_refused_and_never_pickled(values: object) -> None:
     with pytest.raises(StoreError, match=r"'x' holds Python objects"):
         pack_columns({"x": values})
