@@ -67,6 +67,7 @@ from introspect.store import Store as Store
 from introspect.study import Arm as Arm
 from introspect.study import Assumptions as Assumptions
 from introspect.study import MeasurementPlan as MeasurementPlan
+from introspect.study import ScenarioWriter as ScenarioWriter
 from introspect.study import Study as Study
 from introspect.study import StudyProtocol as StudyProtocol
 from introspect.study import StudyResult as StudyResult

@@ -64,6 +64,10 @@ class DecisionScenario(Record):
             raise ValueError(f"attributes must have distinct names, got {', '.join(map(repr, twice))} more than once")
         return self
 
+    def untagged(self) -> Self:
+        """The same scenario without tags: all that a model can see of it."""
+        return self.model_copy(update={"tags": ()}) if self.tags else self
+
     @property
     def n_attributes(self) -> int:
         """How many attributes."""

@@ -103,8 +103,9 @@ class ScenarioSet(Sequence[DecisionScenario]):
 
     @property
     def hash(self) -> str:
-        """Content hash: equal for equal scenarios in equal order."""
-        return hashlib.blake2b(self.to_json().encode(), digest_size=16).hexdigest()
+        """Content hash: equal for equal scenarios in equal order. Tags do not count: no model ever sees them."""
+        plain = ScenarioSet(s.untagged() for s in self) if any(s.tags for s in self) else self
+        return hashlib.blake2b(plain.to_json().encode(), digest_size=16).hexdigest()
 
     def filter(self, keep: Callable[[DecisionScenario], bool]) -> ScenarioSet:
         """The scenarios for which `keep` is true, in order.

@@ -111,12 +111,12 @@ class TrialSet:
 
     @property
     def hash(self) -> str:
-        """Content hash: equal for equal trials, labels and scenarios, whatever their origin."""
+        """Content hash: equal for equal trials, labels and scenarios (but for tags), whatever their origin."""
         digest = hashlib.blake2b(digest_size=16)
         for block in self._blocks:
             digest.update(repr((block.n, *block.shape)).encode())
             for scenario in block.scenarios:
-                digest.update(scenario.model_dump_json().encode() + b"\n")
+                digest.update(scenario.untagged().model_dump_json().encode() + b"\n")
             for name, kind in (
                 ("scenario_index", "<i4"),
                 ("values", "<f8"),

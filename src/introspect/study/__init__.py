@@ -9,6 +9,7 @@ from introspect.study.presets import CHAT_PROTOCOL, ORGANISM_PROTOCOL, chat_stud
 from introspect.study.protocol import StudyProtocol
 from introspect.study.replay import Replay, export_study, replay_study
 from introspect.study.result import SeedResult, StudyResult
+from introspect.study.scenario_writer import Draft, Drafts, ScenarioWriter
 from introspect.study.study import Study
 from introspect.study.watch import ProgressWatcher, SilentWatcher
 
@@ -18,11 +19,14 @@ __all__ = [
     "ORGANISM_PROTOCOL",
     "Arm",
     "Assumptions",
+    "Draft",
+    "Drafts",
     "Expected",
     "Gate",
     "MeasurementPlan",
     "ProgressWatcher",
     "Replay",
+    "ScenarioWriter",
     "SeedResult",
     "SilentWatcher",
     "StagePlan",

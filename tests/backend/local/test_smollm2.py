@@ -39,11 +39,11 @@ def ref():
 
 @pytest.fixture(scope="module")
 def choices():
-    return [STYLE.choice(s, t) for s, t in TrialGenerator().trials(catalogue(), 1, 5)]
+    return [STYLE.choice(s, t) for s, t in TrialGenerator().trials(catalogue()[:40], 1, 5)]
 
 
-def test_every_catalogue_prompt_is_trained_as_it_is_asked(ref, choices):
-    trials = list(TrialGenerator().trials(catalogue(), 1, 6))
+def test_prompts_of_the_catalogue_are_trained_as_they_are_asked(ref, choices):
+    trials = list(TrialGenerator().trials(catalogue()[:40], 1, 6))
     reports = [STYLE.report(s, t)[0] for s, t in trials]
     examples = [
         TrainingExample(messages=(*messages(p), Message(role="assistant", content=answer)))
@@ -73,7 +73,7 @@ def test_choices_are_read_and_training_lowers_the_loss(ref, choices, tmp_path):
 
 
 def test_a_report_is_written_the_same_in_a_batch_as_alone(ref):
-    trials = list(TrialGenerator().trials(catalogue(), 1, 7))[:3]
+    trials = list(TrialGenerator().trials(catalogue()[:3], 1, 7))[:3]
     requests = [Request(messages=messages(STYLE.report(s, t)[0]), max_tokens=24) for s, t in trials]
     together = ask(open_ref(ref), requests)
     alone = [ask(open_ref(ref), [request])[0] for request in requests]
