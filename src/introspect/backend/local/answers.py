@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 
 from introspect.backend.local.chat import ChatCodec
+from introspect.backend.local.decode import exact
 from introspect.backend.wire import Request
 
-__all__ = ["Openings", "first_tokens", "read_answers"]
+__all__ = ["Openings", "first_tokens", "read_answers", "read_batch"]
 
 _VARIANTS = ("{}", " {}", "\n{}")  # how a model may begin to write an answer: at once, after a space, on a new line
 
@@ -71,9 +73,24 @@ def read_answers(logits: torch.Tensor, tokens: Mapping[str, Sequence[int]]) -> t
         >>> round(logprobs["B"], 4), round(outside, 4)
         (-0.6931, 0.25)
     """
-    logprobs = torch.log_softmax(logits.double(), dim=-1)
-    named = {a: float(torch.logsumexp(logprobs[list(ids)], dim=0)) for a, ids in tokens.items()}
-    rest = torch.ones_like(logprobs, dtype=torch.bool)
-    rest[[token for ids in tokens.values() for token in ids]] = False
-    outside = float(logprobs[rest].exp().sum()) if bool(rest.any()) else 0.0
-    return {a: min(p, 0.0) for a, p in named.items()}, min(max(outside, 0.0), 1.0)
+    return read_batch(logits[None], [tokens])[0]
+
+
+def read_batch(
+    logits: torch.Tensor, tokens: Sequence[Mapping[str, Sequence[int]]]
+) -> list[tuple[dict[str, float], float]]:
+    """`read_answers` for every row of [batch, vocabulary], with few calls on the device."""
+    precise = exact(logits)
+    pairs = [(row, token) for row, named in enumerate(tokens) for ids in named.values() for token in ids]
+    rows, columns = torch.tensor(pairs, device=logits.device).T
+    values = iter((precise[rows, columns] - torch.logsumexp(precise, dim=-1)[rows]).tolist())
+    found = []
+    for named in tokens:
+        read = {}
+        for answer, ids in named.items():
+            logprobs = [next(values) for _ in ids]
+            most = max(logprobs)
+            read[answer] = min(most + math.log(sum(math.exp(p - most) for p in logprobs)), 0.0)
+        outside = 1 - sum(math.exp(p) for p in read.values())
+        found.append((read, min(max(outside, 0.0), 1.0)))
+    return found

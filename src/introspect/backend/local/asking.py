@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +11,16 @@ import numpy as np
 import torch
 
 from introspect._random import stream
-from introspect.backend.local.answers import read_answers
+from introspect.backend.local.answers import read_batch
 from introspect.backend.local.bases import Base
-from introspect.backend.local.batches import shared_prefix
 from introspect.backend.local.chat import ChatCodec
-from introspect.backend.local.decode import Continuation, continue_pass, pick
-from introspect.backend.local.forward import can_share, run_prompts
+from introspect.backend.local.decode import Continuation, continue_pass, exact, pick
+from introspect.backend.local.forward import Pass, run_prompts
+from introspect.backend.local.tree import Trunk, run_tree
 from introspect.backend.tokens import TokenLogprob
 from introspect.backend.wire import Reply, Request, Usage, canonical
+
+_log = logging.getLogger("introspect.local")
 
 __all__ = ["Asked", "answer", "opening_tokens"]
 
@@ -41,35 +44,54 @@ class Asked:
     openings: dict[str, tuple[int, ...]] | None
 
 
-def answer(base: Base, model: Any, job: Sequence[Asked]) -> Iterator[tuple[int, Reply]]:
-    """Replies to requests that are all read off or all written out; a batch too large for the memory is halved."""
+def answer(base: Base, model: Any, job: Sequence[Asked], trunk: Trunk) -> Iterator[tuple[int, Reply]]:
+    """Replies to requests that are all read off or all written out.
+
+    A batch too large for the memory is halved, and its replies' provenance says so.
+
+    Args:
+        base: The loaded model.
+        model: Its network, with an adapter or without.
+        job: What is asked.
+        trunk: What the job before left, for this one to go on from.
+    """
     try:
         with torch.inference_mode():
-            replies = _answer(base, model, job)
+            replies = _answer(base, model, job, trunk)
     except RuntimeError as error:
         if "memory" not in str(error).lower():
             raise
         replies = None
     if replies is not None:
         yield from zip((asked.index for asked in job), replies, strict=True)
-    elif len(job) == 1:
-        yield job[0].index, Reply(status="failed", reason="out of memory on this prompt alone")
-    else:  # outside the handler, whose traceback would keep the large batch in memory
-        half = len(job) // 2
-        yield from answer(base, model, job[:half])
-        yield from answer(base, model, job[half:])
+        return
+    # Outside the handler, whose traceback would keep the large batch in memory.
+    trunk.forget()
+    if base.device.type == "cuda":
+        torch.cuda.empty_cache()
+    if len(job) == 1:
+        tokens = len(job[0].prompt)
+        reason = f"out of memory on this prompt alone ({tokens} tokens). Shorten it, or use a smaller model or dtype"
+        yield job[0].index, Reply(status="failed", reason=reason)
+        return
+    half = (len(job) + 1) // 2
+    _log.warning("out of memory on %d prompts at once; asking %d at a time", len(job), half)
+    for part in (job[:half], job[half:]):
+        for index, reply in answer(base, model, part, trunk):
+            said = {"memory": f"too little for {len(job)} prompts at once", **reply.provenance}
+            yield index, reply.model_copy(update={"provenance": said})
 
 
-def opening_tokens(base: Base, model: Any, job: Sequence[Asked], top: int) -> list[tuple[int, TokenLogprob]]:
+def opening_tokens(
+    base: Base, model: Any, job: Sequence[Asked], top: int, trunk: Trunk
+) -> list[tuple[int, TokenLogprob]]:
     """The token that each answer begins with, and the likeliest ones in its place; one pass over the prompts."""
-    codec, prompts = base.codec, [asked.prompt for asked in job]
-    prefix = shared_prefix(prompts) if can_share(base.model) else 0
-    found = []
+    codec, found = base.codec, []
     with torch.inference_mode():
-        begun = run_prompts(model, prompts, prefix=prefix, keep=1, cache=False, device=base.device)
+        begun = _begin(base, model, job, trunk, cache=False)
         for row, asked in enumerate(job):
             logits = begun.logits[row, -1]
-            logprobs = torch.log_softmax(logits.double(), dim=-1)
+            logprobs = torch.log_softmax(exact(logits), dim=-1)
             chosen = pick(logits, asked.request.temperature, _rng(asked.request))
             likeliest = torch.topk(logprobs, min(top, logprobs.numel()))
             listed = [(codec.decode([t]), p) for t, p in zip(likeliest[1].tolist(), likeliest[0].tolist(), strict=True)]
@@ -78,13 +100,19 @@ def opening_tokens(base: Base, model: Any, job: Sequence[Asked], top: int) -> li
     return found
 
 
-def _answer(base: Base, model: Any, job: Sequence[Asked]) -> list[Reply]:
-    reading, share = job[0].openings is not None, can_share(base.model)
+def _begin(base: Base, model: Any, job: Sequence[Asked], trunk: Trunk, *, cache: bool) -> Pass:
+    """Run the prompts, together as far as the model allows it."""
     prompts = [asked.prompt for asked in job]
-    prefix = shared_prefix(prompts) if share else 0
-    begun = run_prompts(model, prompts, prefix=prefix, keep=1, cache=not reading, device=base.device)
+    if base.sharing.mode == "tree":
+        return run_tree(model, prompts, windows=base.sharing.windows, trunk=trunk, cache=cache, device=base.device)
+    return run_prompts(model, prompts, prefix=0, keep=1, cache=cache, device=base.device)
+
+
+def _answer(base: Base, model: Any, job: Sequence[Asked], trunk: Trunk) -> list[Reply]:
+    reading = job[0].openings is not None
+    begun = _begin(base, model, job, trunk, cache=not reading)
     if reading:
-        return [_read(base.codec, asked, begun.logits[row, -1]) for row, asked in enumerate(job)]
+        return _read(base.codec, job, begun.logits[:, -1])
     written = continue_pass(
         model,
         begun,
@@ -92,22 +120,28 @@ def _answer(base: Base, model: Any, job: Sequence[Asked]) -> list[Reply]:
         temperatures=[asked.request.temperature for asked in job],
         rngs=[_rng(asked.request) for asked in job],
         stops=base.codec.stop_ids,
-        shrink=share,
+        shrink=base.sharing.mode == "tree",
     )
     return [_written(base.codec, asked, done) for asked, done in zip(job, written, strict=True)]
 
 
-def _read(codec: ChatCodec, asked: Asked, logits: torch.Tensor) -> Reply:
-    logprobs, outside = read_answers(logits, asked.openings or {})
-    token = pick(logits, asked.request.temperature, _rng(asked.request))
-    return Reply(
-        status="completed",
-        text=(asked.request.prefill or "") + codec.decode([token]),
-        answer_logprobs=logprobs,
-        mass_outside=outside,
-        usage=Usage(prompt_tokens=len(asked.prompt), completion_tokens=1),
-        provenance={"readout": "first token"},
-    )
+def _read(codec: ChatCodec, job: Sequence[Asked], logits: torch.Tensor) -> list[Reply]:
+    likeliest = logits.argmax(-1).tolist()
+    replies = []
+    for row, (asked, found) in enumerate(zip(job, read_batch(logits, [a.openings or {} for a in job]), strict=True)):
+        rng = _rng(asked.request)
+        token = likeliest[row] if rng is None else pick(logits[row], asked.request.temperature, rng)
+        replies.append(
+            Reply(
+                status="completed",
+                text=(asked.request.prefill or "") + codec.decode([token]),
+                answer_logprobs=found[0],
+                mass_outside=found[1],
+                usage=Usage(prompt_tokens=len(asked.prompt), completion_tokens=1),
+                provenance={"readout": "first token"},
+            )
+        )
+    return replies
 
 
 def _written(codec: ChatCodec, asked: Asked, done: Continuation) -> Reply:

@@ -8,13 +8,15 @@ from importlib.metadata import version
 
 import anyio
 import torch
+from pydantic import JsonValue
 
 from introspect.backend.local.adapters import verify_adapter
 from introspect.backend.local.answers import Openings
 from introspect.backend.local.asking import Asked, answer, opening_tokens
 from introspect.backend.local.bases import Base, acquire, asked_dtype, pick_device, pick_dtype, weights_of
-from introspect.backend.local.batches import plan_batches
-from introspect.backend.local.forward import can_share
+from introspect.backend.local.loading import Loading
+from introspect.backend.local.packs import plan_padded, plan_tree
+from introspect.backend.local.tree import Trunk
 from introspect.backend.streaming import closable
 from introspect.backend.tokens import TokenLogprob
 from introspect.backend.wire import Capabilities, Message, ModelInfo, ModelRef, Reply, Request
@@ -22,7 +24,9 @@ from introspect.errors import BackendError
 
 __all__ = ["TransformersBackend"]
 
-_BATCH = 32
+_BATCH = 64
+_TOKENS = 512  # in one pass on a CPU, where more brings no speed; an accelerator is filled by more
+_TOKENS_ACCELERATED = 4096
 
 
 class TransformersBackend:
@@ -31,33 +35,40 @@ class TransformersBackend:
     A request with `answers` costs one forward pass: every answer's log-probability is that of the tokens that can
     begin it (``A`` and `` A``), at the place where the model would start to write; `text` is the token that it would
     write there. Answers that begin with the same token cannot be told apart so; such a request is answered in text
-    alone. Other requests are written out, greedily at temperature 0, else from a random stream that depends on the
-    request and on nothing else. A reasoning model does not think unless the request grants it a budget.
+    alone, and its provenance says why. Other requests are written out, greedily at temperature 0, else from a random
+    stream that depends on the request and on nothing else. A reasoning model does not think unless the request grants
+    it a budget.
 
     Requests that begin alike share the computation of their beginning, so ask many at a time. Results depend on
-    the batch only through floating-point rounding.
+    the batch only through floating-point rounding: log-probabilities in float32 to 1e-4. An architecture on which
+    beginnings cannot be shared is asked without, and each reply's provenance says why.
 
     Args:
-        ref: Base model (packaged name, folder or hub id), with or without an adapter. ``settings["dtype"]`` fixes
-            the precision; by default it is bfloat16 where the hardware multiplies in it and float32 elsewhere, and
-            each reply's provenance tells which.
-        device: "cpu", "cuda", ...; the accelerator if there is one, by default.
+        ref: Base model (packaged name, folder, GGUF file or hub id), with or without an adapter.
+            ``settings["dtype"]`` fixes the precision; by default it is bfloat16 where the hardware multiplies in it
+            and float32 elsewhere, and each reply's provenance tells which. ``settings["device_map"]`` spreads the
+            layers ("auto") and ``settings["quantize"] = "4bit"`` loads them in four bits (bitsandbytes).
+        device: "cpu", "cuda", "mps", ...; the accelerator if there is one, by default.
         batch_size: Most requests in one pass.
+        tokens: Most new tokens in one pass; by default what the device is fast with.
 
     Raises:
         BackendError: The model cannot be loaded or is not the one that the reference names.
-        MissingExtraError: The extra ``local`` is not installed.
+        MissingExtraError: The extra ``local`` is not installed, or bitsandbytes where it is needed.
     """
 
-    def __init__(self, ref: ModelRef, *, device: str | None = None, batch_size: int = _BATCH) -> None:
+    def __init__(
+        self, ref: ModelRef, *, device: str | None = None, batch_size: int = _BATCH, tokens: int | None = None
+    ) -> None:
         if batch_size < 1:
             raise BackendError(f"batch_size must be at least 1, got {batch_size}")
-        unknown = set(ref.settings) - {"dtype"}
-        if unknown:
-            raise BackendError(f"unknown settings of a transformers model: {', '.join(sorted(unknown))}; known: dtype")
+        if tokens is not None and tokens < 1:
+            raise BackendError(f"tokens must be at least 1, got {tokens}")
+        self._loading = Loading.of(ref.settings)
         self._ref = ref
         self._size = batch_size
         self._device = torch.device(device) if device else pick_device()
+        self._tokens = tokens or (_TOKENS if self._device.type == "cpu" else _TOKENS_ACCELERATED)
         self._dtype = pick_dtype(self._device, asked_dtype(ref))
         self._weights = weights_of(ref)
         if self._weights.adapter is not None and self._weights.digest is not None:
@@ -68,12 +79,14 @@ class TransformersBackend:
             context_length=base.context_length,
             n_parameters=sum(p.numel() for p in base.model.parameters()),
         )
-        self._provenance = {
-            "device": str(self._device),
+        self._provenance: dict[str, JsonValue] = {
+            "device": str(base.device),
             "dtype": str(self._dtype).removeprefix("torch."),
             "torch": torch.__version__,
             "transformers": version("transformers"),
         }
+        if base.sharing.reason is not None:
+            self._provenance["no_sharing"] = base.sharing.reason
 
     @property
     def info(self) -> ModelInfo:
@@ -105,8 +118,9 @@ class TransformersBackend:
         jobs, failed = await anyio.to_thread.run_sync(self._plan, requests)
         for item in failed:
             yield item
+        trunk = Trunk()
         for job in jobs:
-            for item in await anyio.to_thread.run_sync(self._run, job):
+            for item in await anyio.to_thread.run_sync(self._run, job, trunk):
                 yield item
 
     async def generate_with_tokens(
@@ -115,8 +129,9 @@ class TransformersBackend:
         """As `generate`, with each answer's first token, for which prompts are run once more; see `TokenReader`."""
         tokens: dict[int, TokenLogprob] = {}
         jobs, _ = await anyio.to_thread.run_sync(self._plan, requests)
+        trunk = Trunk()
         for job in jobs:
-            tokens.update(await anyio.to_thread.run_sync(self._openings, job, top))
+            tokens.update(await anyio.to_thread.run_sync(self._openings, job, top, trunk))
         async with aclosing(closable(self.generate(requests))) as replies:
             async for index, reply in replies:
                 yield index, reply, (tokens[index],) if index in tokens else ()
@@ -125,7 +140,7 @@ class TransformersBackend:
         """Nothing to close: the base stays in memory for the next who asks it."""
 
     def _base(self) -> Base:
-        return acquire(self._weights, self._device, self._dtype)
+        return acquire(self._weights, self._device, self._dtype, self._loading)
 
     def _plan(self, requests: Sequence[Request]) -> tuple[list[list[Asked]], list[tuple[int, Reply]]]:
         base = self._base()
@@ -144,12 +159,16 @@ class TransformersBackend:
                 failed.append((index, Reply(status="failed", reason=problem)))
             else:
                 (write if asked.openings is None else read).append(asked)
-        share = can_share(base.model)
-        jobs = []
-        for group in (read, write):
-            batches = plan_batches([a.prompt for a in group], size=self._size, share=share)
-            jobs += [[group[i] for i in batch] for batch in batches]
-        return jobs, failed
+        # Each token written costs a pass over all weights, so those who write go in larger company.
+        return [*self._split(read, base, self._tokens), *self._split(write, base, 4 * self._tokens)], failed
+
+    def _split(self, group: list[Asked], base: Base, tokens: int) -> list[list[Asked]]:
+        prompts = [asked.prompt for asked in group]
+        if base.sharing.mode == "tree":
+            batches = plan_tree(prompts, tokens=tokens, size=self._size)
+        else:
+            batches = plan_padded(prompts, tokens=4 * tokens, size=self._size, equal=base.sharing.mode == "equal")
+        return [[group[i] for i in batch] for batch in batches]
 
     def _problem(self, asked: Asked) -> str | None:
         if asked.request.messages[-1].role != "user":
@@ -160,15 +179,15 @@ class TransformersBackend:
             return f"the prompt has {len(asked.prompt)} tokens, the answer may need {room}, the model holds {limit}"
         return None
 
-    def _openings(self, job: list[Asked], top: int) -> list[tuple[int, TokenLogprob]]:
+    def _openings(self, job: list[Asked], top: int, trunk: Trunk) -> list[tuple[int, TokenLogprob]]:
         base = self._base()
         with base.wearing(self._weights) as model:
-            return opening_tokens(base, model, job, top)
+            return opening_tokens(base, model, job, top, trunk)
 
-    def _run(self, job: list[Asked]) -> list[tuple[int, Reply]]:
+    def _run(self, job: list[Asked], trunk: Trunk) -> list[tuple[int, Reply]]:
         base = self._base()
         with base.wearing(self._weights) as model:
             return [
                 (index, reply.model_copy(update={"provenance": {**self._provenance, **reply.provenance}}))
-                for index, reply in answer(base, model, job)
+                for index, reply in answer(base, model, job, trunk)
             ]

@@ -16,6 +16,8 @@ import torch
 
 from introspect.backend.local.adapters import AdapterSeat, verify_adapter
 from introspect.backend.local.chat import ChatCodec
+from introspect.backend.local.loading import Loading, files_of, refusal
+from introspect.backend.local.sharing import Sharing, find_sharing
 from introspect.backend.models import resolve
 from introspect.backend.wire import ModelRef
 from introspect.errors import BackendError, MissingExtraError
@@ -64,8 +66,9 @@ class Base:
         model: The network, in evaluation mode.
         codec: Its tokenizer and template.
         context_length: Tokens it holds, where it says.
-        device: Where it lives.
+        device: Where it takes its tokens.
         dtype: What it computes in.
+        sharing: How far prompts may be run together on it.
         seat: Puts adapters on it.
         lock: Held by whoever runs it: another user may want another adapter.
     """
@@ -75,6 +78,7 @@ class Base:
     context_length: int | None
     device: torch.device
     dtype: torch.dtype
+    sharing: Sharing
     seat: AdapterSeat
     lock: threading.Lock
 
@@ -148,42 +152,54 @@ def asked_dtype(ref: ModelRef) -> str | None:
     return None if asked is None else str(asked)
 
 
-def acquire(weights: Weights, device: torch.device, dtype: torch.dtype) -> Base:
+def acquire(weights: Weights, device: torch.device, dtype: torch.dtype, loading: Loading | None = None) -> Base:
     """The base of these weights, loaded now or before.
 
     Raises:
         BackendError: It cannot be loaded, or is not the revision that was asked for.
     """
-    key = (weights.base, weights.revision or "", str(device), str(dtype))
+    loading = loading or Loading()
+    key = (weights.base, weights.revision or "", str(device), str(dtype), str(loading))
     with _bases_lock:
         if key not in _bases:
             while len(_bases) >= _KEPT:
                 _bases.popitem(last=False)
             codec, context_length = load_codec(weights)
-            model = load_model(weights, device, dtype).eval().requires_grad_(False)
+            model = load_model(weights, device, dtype, loading).eval().requires_grad_(False)
+            entrance = model.get_input_embeddings().weight.device if loading.device_map else device
             _bases[key] = Base(
                 model=model,
                 codec=codec,
                 context_length=context_length,
-                device=device,
+                device=entrance,
                 dtype=dtype,
-                seat=AdapterSeat(model, merge=dtype == torch.float32),
+                sharing=find_sharing(model, entrance),
+                seat=AdapterSeat(model, merge=dtype == torch.float32 and loading.quantize is None),
                 lock=threading.Lock(),
             )
         _bases.move_to_end(key)
         return _bases[key]
 
 
-def load_model(weights: Weights, device: torch.device, dtype: torch.dtype) -> Any:
-    """A fresh copy of the full weights."""
-    auto = _transformers().AutoModelForCausalLM
+def load_model(weights: Weights, device: torch.device, dtype: torch.dtype, loading: Loading | None = None) -> Any:
+    """A fresh copy of the full weights; those of a GGUF file are brought back to plain numbers.
+
+    Raises:
+        BackendError: There is no such model, it is another revision, or it does not fit into memory.
+    """
+    library = _transformers()
     _check_revision(weights)
+    options = (loading or Loading()).options(device, dtype)
+    base, named = files_of(weights.base)
+    if named and hasattr(library, "GgufConfig"):  # before transformers 5 plain numbers were all there was
+        options.setdefault("quantization_config", library.GgufConfig(dequantize=True))
     try:
         with _quiet():
-            model = auto.from_pretrained(weights.base, revision=_commit(weights), dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise BackendError(f"cannot load the model {weights.base!r}: {_first_line(error)}") from error
-    return model.to(device)
+            auto = library.AutoModelForCausalLM
+            model = auto.from_pretrained(base, revision=_commit(weights), dtype=dtype, **named, **options)
+        return model if "device_map" in options else model.to(device)
+    except (OSError, ValueError, RuntimeError, AssertionError, ImportError) as error:
+        raise refusal("the model", weights.base, error) from error
 
 
 def load_codec(weights: Weights) -> tuple[ChatCodec, int | None]:
@@ -193,15 +209,17 @@ def load_codec(weights: Weights) -> tuple[ChatCodec, int | None]:
         BackendError: There is no such model, or it has no chat template.
     """
     library, commit = _transformers(), _commit(weights)
+    base, named = files_of(weights.base)
     try:
         with _quiet():
-            config = library.AutoConfig.from_pretrained(weights.base, revision=commit)
-            tokenizer = library.AutoTokenizer.from_pretrained(weights.base, revision=commit)
-    except (OSError, ValueError) as error:
-        raise BackendError(f"cannot load the tokenizer of {weights.base!r}: {_first_line(error)}") from error
+            config = library.AutoConfig.from_pretrained(base, revision=commit, **named)
+            tokenizer = library.AutoTokenizer.from_pretrained(base, revision=commit, **named)
+    except (OSError, ValueError, ImportError) as error:
+        raise refusal("the tokenizer of", weights.base, error) from error
+    config = config.get_text_config()
     try:
         with _quiet():
-            generation = library.GenerationConfig.from_pretrained(weights.base, revision=commit)
+            generation = config if named else library.GenerationConfig.from_pretrained(base, revision=commit)
     except (OSError, ValueError):  # not every model has one
         generation = config
     stops = generation.eos_token_id
@@ -244,14 +262,12 @@ def _commit(weights: Weights) -> str:
 def _check_revision(weights: Weights) -> None:
     if weights.revision is None or not weights.revision.startswith("sha256:"):
         return
-    file = Path(weights.base) / "model.safetensors"
+    file = Path(weights.base)
+    if file.suffix.lower() != ".gguf":
+        file /= "model.safetensors"
     if not file.is_file():
         raise BackendError(f"the reference pins the weights by their hash, but there is no {file} to compare it with")
     with file.open("rb") as opened:
         found = "sha256:" + hashlib.file_digest(opened, "sha256").hexdigest()
     if found != weights.revision:
         raise BackendError(f"{file} is {found}, the reference names {weights.revision}: another version of the model")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

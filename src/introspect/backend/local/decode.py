@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from introspect.backend.local.forward import Pass, call
+from introspect.backend.local.forward import Pass, call, past_of, takes
 
-__all__ = ["Continuation", "continue_pass", "pick"]
+__all__ = ["Continuation", "continue_pass", "exact", "pick"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class Continuation:
     ended: bool
 
 
+def exact(logits: torch.Tensor) -> torch.Tensor:
+    """In float64, or float32 on Apple's GPUs, which know no float64."""
+    return logits.float() if logits.device.type == "mps" else logits.double()
+
+
 def pick(logits: torch.Tensor, temperature: float, rng: np.random.Generator | None) -> int:
     """The next token: the likeliest at temperature 0, else a draw.
 
@@ -36,7 +41,7 @@ def pick(logits: torch.Tensor, temperature: float, rng: np.random.Generator | No
     """
     if temperature == 0 or rng is None:
         return int(logits.argmax())
-    cumulated = torch.softmax(logits.double() / temperature, dim=-1).cumsum(0).cpu().numpy()
+    cumulated = torch.softmax(exact(logits) / temperature, dim=-1).cumsum(0).cpu().numpy()
     # Drawn with numpy on the CPU: the draw depends on neither the batch nor the device.
     return int(min(np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right"), len(cumulated) - 1))
 
@@ -67,6 +72,7 @@ def continue_pass(
     ended = [False] * len(limits)
     rows = list(range(len(limits)))  # which prompt each row of the cache belongs to
     done: set[int] = set()
+    stateful = "past_key_values" not in takes(model)  # such a model is told of padding once and then goes without
     logits, cache, mask, lengths = begun.logits[:, -1], begun.cache, begun.mask, begun.lengths
     while True:
         following = torch.zeros(len(rows), 1, dtype=torch.long)
@@ -94,10 +100,11 @@ def continue_pass(
         out = call(
             model,
             input_ids=following.to(mask.device),
-            attention_mask=mask,
+            attention_mask=None if stateful else mask,
             position_ids=lengths[:, None],
             past_key_values=cache,
+            cache_params=cache,  # the name for it where a state is kept
             use_cache=True,
             logits_to_keep=1,
         )
-        logits, cache, lengths = out.logits[:, -1], out.past_key_values, lengths + 1
+        logits, cache, lengths = out.logits[:, -1], past_of(out), lengths + 1

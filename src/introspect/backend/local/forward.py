@@ -81,11 +81,22 @@ def run_prompts(
         use_cache=cache or past is not None,
         logits_to_keep=keep,
     )
-    return Pass(out.logits[:, -keep:], out.past_key_values if cache else None, mask, mask.sum(-1))
+    return Pass(out.logits[:, -keep:], past_of(out) if cache else None, mask, mask.sum(-1))
+
+
+def past_of(out: Any) -> Any:
+    """What a model gives to go on from: keys and values, or the state of one that keeps a state instead."""
+    found = getattr(out, "past_key_values", None)
+    return found if found is not None else getattr(out, "cache_params", None)
+
+
+def takes(model: Any) -> frozenset[str]:
+    """Names of what a model's forward takes; not every architecture knows every input."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return frozenset(inspect.signature(inner.forward).parameters)
 
 
 def call(model: Any, **inputs: Any) -> Any:
-    """Call a model with what its forward takes; not every architecture knows every input."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    known = inspect.signature(inner.forward).parameters
+    """Call a model with what its forward takes."""
+    known = takes(model)
     return model(**{k: v for k, v in inputs.items() if k in known and v is not None})
