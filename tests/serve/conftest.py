@@ -12,6 +12,8 @@ from openai_contract import Contract
 from stepping import Stepper, open_stepper
 
 from introspect.backend import ModelRef, register
+from introspect.backend.openai import backend as backend_module
+from introspect.backend.openai import trainer as trainer_module
 from introspect.serve import serving
 from introspect.subjects.organism import organism_ref
 
@@ -38,6 +40,21 @@ def connect(contract: Contract) -> Iterator[Callable[..., openai.OpenAI]]:
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def every_client(contract: Contract, monkeypatch: pytest.MonkeyPatch) -> Contract:
+    """Holds what our own backends and trainers send, and what they get, against the description."""
+    for module in (backend_module, trainer_module):
+        made = module.make_client
+
+        def make(*args, made=made, **options):
+            client = made(*args, **options)
+            client._client.event_hooks = contract.asynchronous().event_hooks
+            return client
+
+        monkeypatch.setattr(module, "make_client", make)
+    return contract
 
 
 @pytest.fixture

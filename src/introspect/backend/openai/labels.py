@@ -119,13 +119,13 @@ def read_labels(positions: Sequence[Position], answers: Sequence[str]) -> Answer
     stripped = [answer.strip() for answer in answers]
     if len(set(stripped)) < len(stripped) or not all(stripped):
         return None
-    mass = dict.fromkeys(answers, 0.0)
+    found: dict[str, list[float]] = {answer: [] for answer in answers}
     unseen, before, ended = 0.0, 0.0, False
     for position in positions[: _LEADING + 1]:
         for token, logprob in position.listed:
             answer = _answer_of(token.strip(), stripped)
             if answer is not None and logprob > _ABSENT:
-                mass[answers[answer]] += math.exp(before + logprob)
+                found[answers[answer]].append(before + logprob)
         if position.floor is not None:
             unseen += math.exp(before + position.floor)
         if position.token.strip():
@@ -134,9 +134,17 @@ def read_labels(positions: Sequence[Position], answers: Sequence[str]) -> Answer
         before += position.logprob
     if not ended:
         return None
-    shown = {answer: min(math.log(p), 0.0) for answer, p in mass.items() if p > 0.0}
-    outside = min(max(1.0 - math.fsum(mass.values()), 0.0), 1.0)
+    shown = {answer: min(_summed(logprobs), 0.0) for answer, logprobs in found.items() if logprobs}
+    outside = min(max(1.0 - math.fsum(map(math.exp, shown.values())), 0.0), 1.0)
     return AnswerLogprobs(shown, outside, min(math.log(unseen), 0.0) if unseen > 0.0 else None)
+
+
+def _summed(logprobs: Sequence[float]) -> float:
+    """The log of the sum of probabilities; one alone is handed on as the server wrote it, to the last digit."""
+    if len(logprobs) == 1:
+        return logprobs[0]
+    most = max(logprobs)
+    return most + math.log(math.fsum(math.exp(logprob - most) for logprob in logprobs))
 
 
 def _answer_of(token: str, answers: Sequence[str]) -> int | None:
