@@ -2,6 +2,9 @@
 
 Run: python benchmarks/bench_hosted.py [--requests 1000] [--concurrency 32] [--rounds 3] [--inspect PYTHON]
 
+Told are replies a second, and the processor time of the process that asks, each compared with the library's. The second
+comparison holds also on a machine that has other work to do.
+
 All ask the same server the same questions with log-probabilities, with equally many under way. The library also
 retries, limits, reads the answers' log-probabilities and stores every reply; the bare SDK does none of it. With
 ``--inspect`` and the Python of an environment that has inspect_ai, that runs beside them (its cache off, its log on).
@@ -17,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from introspect.backend import Message, ModelRef, Request, ask, open_model
 from introspect.store import Store
@@ -79,11 +83,25 @@ def prompts(n: int) -> list[str]:
     return [f"Which is better: {k} (A) or {k * 7 % 1000} (B)? " + "Think of all sides. " * 20 for k in range(n)]
 
 
-def bare(url: str, texts: list[str], concurrency: int) -> float:
+class Spent(NamedTuple):
+    """Seconds: on the clock, and of the asking process's own work."""
+
+    clock: float
+    work: float
+
+    @classmethod
+    def now(cls) -> Spent:
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, began: Spent) -> Spent:
+        return Spent(self.clock - began.clock, self.work - began.work)
+
+
+def bare(url: str, texts: list[str], concurrency: int) -> Spent:
     """The SDK and asyncio.gather, and nothing kept."""
     from openai import AsyncOpenAI
 
-    async def main() -> float:
+    async def main() -> Spent:
         turns = asyncio.Semaphore(concurrency)
         async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
 
@@ -100,16 +118,16 @@ def bare(url: str, texts: list[str], concurrency: int) -> float:
                     return answer.choices[0].message.content
 
             await one(texts[0])  # the first call pays for imports and connections
-            began = time.perf_counter()
+            began = Spent.now()
             answers = await asyncio.gather(*[one(text) for text in texts])
-            spent = time.perf_counter() - began
+            spent = Spent.now().since(began)
         assert answers == ["A"] * len(texts)
         return spent
 
     return asyncio.run(main())
 
 
-def ours(url: str, texts: list[str], concurrency: int, folder: Path) -> float:
+def ours(url: str, texts: list[str], concurrency: int, folder: Path) -> Spent:
     """The whole stack, with every reply stored."""
     ref = ModelRef(provider="openai", model="noop", location=url)
     asked = [
@@ -118,9 +136,9 @@ def ours(url: str, texts: list[str], concurrency: int, folder: Path) -> float:
     with tempfile.TemporaryDirectory(dir=folder) as scratch, Store.open(Path(scratch) / "study.db") as store:
         model = open_model(ref, cache=StoredReplies(store), concurrency=concurrency)
         ask(model, [Request(messages=(Message(role="user", content="first"),))])
-        began = time.perf_counter()
+        began = Spent.now()
         replies = ask(model, asked)
-        spent = time.perf_counter() - began
+        spent = Spent.now().since(began)
         assert all(reply.answer_logprobs for reply in replies)
         assert store.n_replies() == len(texts) + 1
     return spent
@@ -136,18 +154,18 @@ url, n, texts = sys.argv[1], int(sys.argv[2]), json.load(sys.stdin)
 config = GenerateConfig(max_connections=n, logprobs=True, top_logprobs=20, max_tokens=4, temperature=0.0)
 def go(samples):
     task = Task(dataset=[Sample(input=t) for t in samples], solver=generate(), config=config)
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     logs = run(task, model="openai-api/noop/noop", model_base_url=url, display="none", max_samples=n,
                log_dir=sys.argv[3], fail_on_error=False)
     assert logs[0].status == "success", logs[0].error
-    return time.perf_counter() - began
+    return time.perf_counter() - began[0], time.process_time() - began[1]
 go(texts[:2])  # imports
 fixed = go(texts[:2])  # what a run costs however few it asks is not held against it
-print(json.dumps(max(go(texts) - fixed, 1e-9)))
+print(json.dumps([max(spent - least, 1e-9) for spent, least in zip(go(texts), fixed)]))
 """
 
 
-def inspect(python: str, url: str, texts: list[str], concurrency: int, folder: Path) -> float:
+def inspect(python: str, url: str, texts: list[str], concurrency: int, folder: Path) -> Spent:
     """inspect_ai, in an environment of its own."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         done = subprocess.run(
@@ -160,7 +178,7 @@ def inspect(python: str, url: str, texts: list[str], concurrency: int, folder: P
         )
     if done.returncode:
         raise SystemExit(f"inspect_ai did not run: {done.stderr[-2000:]}")
-    return float(json.loads(done.stdout.splitlines()[-1]))
+    return Spent(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def main() -> None:
@@ -175,7 +193,7 @@ def main() -> None:
     folder = options.folder or Path(tempfile.gettempdir())
     texts = prompts(options.requests)
 
-    seconds: dict[str, float] = {}
+    spent: dict[str, list[Spent]] = {}
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "]
     command[-1] += "import bench_hosted; bench_hosted.serve()"
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
@@ -189,13 +207,18 @@ def main() -> None:
             runs["inspect_ai"] = lambda: inspect(options.inspect, url, texts, options.concurrency, folder)
         for _ in range(options.rounds):
             for name, run in runs.items():
-                seconds[name] = min(run(), seconds.get(name, float("inf")))
+                spent.setdefault(name, []).append(run())
         server.kill()
 
-    print(f"{options.requests:,} requests, {options.concurrency} at once, best of {options.rounds}; replies a second")
-    own = seconds["introspect"]
-    for name, spent in seconds.items():
-        print(f"{name:<12}{options.requests / spent:>10,.0f}{spent / own:>10.2f} x introspect's time")
+    print(f"{options.requests:,} requests, {options.concurrency} at once, best of {options.rounds} rounds")
+    print(f"{'':<12}{'replies/s':>11}{'x ours':>9}{'work, ms each':>16}{'x ours':>9}")
+    best = {name: Spent(*map(min, zip(*rounds, strict=True))) for name, rounds in spent.items()}
+    for name, (clock, work) in best.items():
+        own = best["introspect"]
+        each = 1000 * work / options.requests
+        print(
+            f"{name:<12}{options.requests / clock:>11,.0f}{clock / own.clock:>9.2f}{each:>16.2f}{work / own.work:>9.2f}"
+        )
 
 
 if __name__ == "__main__":
