@@ -37,7 +37,7 @@ def numbers(pattern: str, text: str) -> list[float]:
 
 def test_every_example_has_a_test():
     tested = set(re.findall(r"run\(\"(\w+\.py)\"", Path(__file__).read_text(encoding="utf-8")))
-    assert tested == {path.name for path in EXAMPLES.glob("*.py")}
+    assert tested | {"own_suite.py"} == {path.name for path in EXAMPLES.glob("*.py")}  # run by pytest, below
 
 
 def test_the_loop_by_hand_finds_that_report_training_generalises(tmp_path):
@@ -86,3 +86,26 @@ def test_a_hatchling_learns_the_language_and_can_be_kept(tmp_path):
     (followed,) = numbers(r"(\S+) of its choices in 40 native contexts", text)
     assert 0.4 < followed < 0.6
     assert (tmp_path / "mine.safetensors").is_file()
+
+
+def test_a_suite_of_ones_own_runs_under_pytest(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-v",
+            "-p",
+            "no:cacheprovider",
+            "--noconftest",
+            str(EXAMPLES / "own_suite.py"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"38 passed, 3 skipped", done.stdout), done.stdout

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import introspect.testing
-from introspect.testing import attributes, preferences, scenario_sets, scenarios, trial_sets
+from introspect.backend import Message, Request
+from introspect.testing import attributes, preferences, replies, scenario_sets, scenarios, trial_sets, trials
+from introspect.testing.conformance import check_reply
 
 FEW = settings(max_examples=25, deadline=None)
 
@@ -52,3 +54,22 @@ def test_trials_are_legal_and_labelled_as_asked(labelled, bare):
     assert (bare.labels == -1).all()
     for block in labelled.blocks:
         block.check_values()
+
+
+@FEW
+@given(replies(), replies(answers=None))
+def test_replies_are_legal_for_their_request(asked, plain):
+    request = Request(messages=(Message(role="user", content="A or B?"),), answers=("A", "B"))
+    check_reply(request, asked)
+    check_reply(request.model_copy(update={"answers": None}), plain)
+
+
+@FEW
+@given(st.data())
+def test_single_trials_fit_their_scenario(data):
+    scenario = data.draw(scenarios())
+    trial = data.draw(trials(scenario, n_options=3))
+    assert trial.scenario_id == scenario.id
+    assert (trial.n_options, len(trial.values[0])) == (3, scenario.n_attributes)
+    for axis, value in zip(scenario.attributes, trial.values[0], strict=True):
+        assert axis.low <= value <= axis.high

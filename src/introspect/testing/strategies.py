@@ -8,6 +8,7 @@ Use them to test your own prompt style, probe or domain against any legal input:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import cache
@@ -15,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from introspect.backend.wire import Reply, Usage
 from introspect.decision.attribute import Attribute, AttributeKind
 from introspect.decision.preference import Preference
 from introspect.decision.preference_set import PreferenceSet
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.scenario_set import ScenarioSet
+from introspect.decision.trial import Trial
 from introspect.decision.trial_block import TrialBlock
 from introspect.decision.trial_set import TrialSet
 from introspect.errors import MissingExtraError
@@ -34,10 +37,13 @@ __all__ = [
     "attributes",
     "preference_sets",
     "preferences",
+    "replies",
+    "reply_texts",
     "scenario_sets",
     "scenarios",
     "texts",
     "trial_sets",
+    "trials",
 ]
 
 
@@ -181,3 +187,60 @@ def _any_attribute() -> SearchStrategy[Attribute]:
 
 def _any_scenario() -> SearchStrategy[DecisionScenario]:
     return scenarios()
+
+
+@st.composite
+def replies(draw: st.DrawFn, answers: Sequence[str] | None = ("A", "B")) -> Reply:
+    """Replies that a backend may legally give to a request with these answers: of every status, with any text.
+
+    Args:
+        draw: Given by hypothesis.
+        answers: What the request named; None where it named none, and log-probabilities are not given.
+    """
+    status = draw(st.sampled_from(["completed", "truncated", "filtered", "failed"]))
+    if status in ("failed", "filtered"):
+        return Reply(status=status, reason=draw(texts(24)), text=draw(st.just("") | reply_texts(answers)))
+    given = None
+    mass = None
+    if answers is not None and draw(st.booleans()):
+        shares = draw(st.lists(st.floats(1e-6, 1), min_size=len(answers) + 1, max_size=len(answers) + 1))
+        total = sum(shares) * (1 + 1e-9)
+        known = draw(st.sets(st.sampled_from(list(answers)), min_size=1))
+        logs = {answer: float(np.log(share / total)) for answer, share in zip(answers, shares, strict=False)}
+        given = {answer: log for answer, log in logs.items() if answer in known}
+        mass = float(min(1.0, max(0.0, 1 - sum(np.exp(list(given.values()))))))
+    return Reply(
+        status=status,
+        text=draw(reply_texts(answers)),
+        answer_logprobs=given,
+        mass_outside=mass,
+        thinking_text=draw(st.none() | st.text(max_size=20)),
+        usage=Usage(prompt_tokens=draw(st.none() | st.integers(0, 9999)), completion_tokens=None),
+    )
+
+
+def reply_texts(answers: Sequence[str] | None = ("A", "B")) -> SearchStrategy[str]:
+    """What a model may write: an answer, an answer in words, a refusal, JSON of any make, or anything at all."""
+    words = list(answers or ("A", "B"))
+    answer = st.sampled_from(words)
+    around = ["{}.", "**{}**", "Answer: {}", "<think>hm</think>{}", "I would take {} here.", '{{"x": {}}}']
+    wrapped = st.sampled_from(around)
+    said = st.tuples(wrapped, answer).map(lambda pair: pair[0].format(pair[1]))
+    refusal = st.sampled_from(["I'm sorry, but I can't.", "As an AI I have no preference.", ""])
+    weights = st.dictionaries(st.text(max_size=8), st.integers(-200, 200) | st.text(max_size=3), max_size=4)
+    return answer | said | refusal | weights.map(json.dumps) | st.text(max_size=60)
+
+
+def trials(scenario: DecisionScenario, n_options: int = 2) -> SearchStrategy[Trial]:
+    """Single trials of one scenario: options on its grid, with and without a label."""
+    one = st.tuples(*(st.integers(0, axis.grid.n - 1) for axis in scenario.attributes))
+    rows = st.tuples(st.lists(one, min_size=n_options, max_size=n_options), st.integers(-1, n_options - 1))
+
+    def made(row: tuple[list[tuple[int, ...]], int]) -> Trial:
+        axes = scenario.attributes
+        values = tuple(
+            tuple(float(a.grid.at(np.array(k))) for a, k in zip(axes, option, strict=True)) for option in row[0]
+        )
+        return Trial(scenario_id=scenario.id, values=values, label=None if row[1] < 0 else row[1])
+
+    return rows.map(made)
