@@ -1,8 +1,9 @@
 """A study that pays for every call, over a loopback server that is a pure function of the request.
 
 Run as a program, this is a zygote: it imports everything once, and forks a child for each run, so that many kills take
-little time. ``python paid_study.py URL`` reads folders from standard input; for each it prints the child's pid and,
-when that has ended, how (an exit code, or a signal's number below zero). The next line lets the child be reaped.
+little time. ``python paid_study.py PROVIDER URL CONTEXTS`` reads folders from standard input; for each it prints the
+child's pid and, when that has ended, how (an exit code, or a signal's number below zero). The next line lets the child
+be reaped.
 """
 
 from __future__ import annotations
@@ -87,11 +88,11 @@ def _open(ref: ModelRef) -> OpenAIBackend:
 register("paid", open=_open, trainer=PaidTrainer, hosted=True)
 
 
-def paid_study(url: str, folder: Path | str, n_contexts: int) -> Study:
+def paid_study(provider: str, url: str, folder: Path | str, n_contexts: int) -> Study:
     """About 90 calls a context, and four trainings."""
     return small_study(
         Path(folder),
-        model=ModelRef(provider="paid", model="m", location=url),
+        model=ModelRef(provider=provider, model="m", location=url),
         scenarios=organism_scenarios(n_contexts),
         native=organism_scenarios(3, prefix="n"),
         protocol=StudyProtocol(n_instil=12, n_measure=8, n_native=8, n_reports=2),
@@ -99,13 +100,13 @@ def paid_study(url: str, folder: Path | str, n_contexts: int) -> Study:
 
 
 def main(arguments: Sequence[str]) -> None:
-    url, n_contexts = arguments[0], int(arguments[1])
+    provider, url, n_contexts = arguments[0], arguments[1], int(arguments[2])
     while line := sys.stdin.readline():
         child = os.fork()
         if child == 0:
             code = 1
             try:
-                paid_study(url, line.strip(), n_contexts).run()
+                paid_study(provider, url, line.strip(), n_contexts).run()
                 code = 0
             except BaseException as error:
                 print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +19,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "backend" / "openai"))
 from faulty_server import FaultyServer, error
 from paid_study import CONCURRENCY, answer
+from zygote import zygote
 
 from introspect.store import Store
 from introspect.study import export_study, replay_study
@@ -80,52 +77,6 @@ class PaidServer(FaultyServer):
         super()._send(writer, status, body, headers)
 
 
-class Zygote:
-    """Runs studies in children of a process that has imported all it needs."""
-
-    def __init__(self, url: str, n_contexts: int, folder: Path) -> None:
-        folder.mkdir()
-        self.log = folder / "stderr.txt"
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "INTROSPECT_API_KEY_127_0_0_1": KEY}
-        command = [sys.executable, str(Path(__file__).with_name("paid_study.py")), url, str(n_contexts)]
-        with self.log.open("w") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=env
-            )
-
-        self._said: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=lambda: [self._said.put(line) for line in self._process.stdout], daemon=True).start()
-
-    def start(self, folder: Path) -> int:
-        self._process.stdin.write(f"{folder}\n")
-        self._process.stdin.flush()
-        return int(self._said.get(timeout=60))
-
-    @property
-    def runs(self) -> bool:
-        return self._said.empty()
-
-    def ended(self) -> int:
-        status = int(self._said.get(timeout=300))
-        self._process.stdin.write("reap\n")
-        self._process.stdin.flush()
-        return status
-
-    def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait(60)
-        self._process.stdout.close()
-
-
-@contextmanager
-def zygote(url: str, n_contexts: int, folder: Path) -> Iterator[Zygote]:
-    made = Zygote(url, n_contexts, folder)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
 def call_name(text: str | dict[str, Any]) -> str:
     """What tells a paid call from all others of the study, from its body."""
     body = json.loads(text) if isinstance(text, str) else text
@@ -160,7 +111,7 @@ def kept_calls(folder: Path) -> set[str]:
 def killed_and_alone(tmp_path: Path, n_kills: int, n_contexts: int, fault_rate: float) -> None:
     rng = random.Random(n_kills)
     alone, out = tmp_path / "alone", tmp_path / "killed"
-    with PaidServer(fault_rate) as server, zygote(server.url, n_contexts, tmp_path / "zygote") as runs:
+    with PaidServer(fault_rate) as server, zygote("paid", server.url, n_contexts, tmp_path / "zygote", KEY) as runs:
         runs.start(alone)
         assert runs.ended() == 0, runs.log.read_text()
         server.settle()

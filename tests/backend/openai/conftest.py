@@ -70,7 +70,7 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelRef]:
     words += ["--max-num-seqs", "8", "--max-logprobs", "20", "--dtype", "bfloat16"]
     words += ["--enable-lora", "--max-lora-rank", "8", "--port"]
     log = tmp_path_factory.mktemp("vllm") / "log.txt"
-    with _started(words, log, _VLLM_ENVIRONMENT, seconds=600) as ref:
+    with _started(words, log, _VLLM_ENVIRONMENT, seconds=1800) as ref:
         yield ref
 
 
