@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ from introspect.decision.styles.base import PromptStyle
 from introspect.errors import TrainingError
 from introspect.training.examples import Example
 
-__all__ = ["Canary", "run_canary"]
+__all__ = ["Answers", "Canary", "ask_examples", "run_canary"]
 
 WITHIN = 10.0
 """A reported weight within so many points of the trained one counts as right."""
@@ -150,6 +151,46 @@ async def run_canary(
         unread_after=float(np.mean([not _read(style, e.prompt.content, new.text) for e, _, new in pairs])),
         chance=float(np.mean([1 / len(c.options or "AB") for c in contents])) if kind == "choice" else None,
     )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answered to choice examples.
+
+    Attributes:
+        chosen: Option by option number, -1 where none could be read.
+        outside: Probability of anything but an option's letter, where the model gives it.
+        accuracy: Share of the examples' own answers among them.
+        log_loss: Mean of -log P(the example's answer), among the letters; None where no probabilities are given.
+    """
+
+    chosen: tuple[int, ...]
+    outside: tuple[float | None, ...]
+    accuracy: float
+    log_loss: float | None
+
+
+async def ask_examples(open_: Callable[[], ModelBackend], examples: Sequence[Example], style: PromptStyle) -> Answers:
+    """Put choice examples to a model, at temperature 0."""
+    replies = await _ask(open_, [_request(example) for example in examples])
+    chosen = []
+    for example, reply in zip(examples, replies, strict=True):
+        said = style.parse_choice(reply.text, example.prompt.content)
+        chosen.append(said.chosen if reply.status != "failed" and said.chosen is not None else -1)
+    losses = [loss for e, r in zip(examples, replies, strict=True) if (loss := _log_loss(e.answer, r)) is not None]
+    return Answers(
+        chosen=tuple(chosen),
+        outside=tuple(reply.mass_outside for reply in replies),
+        accuracy=float(np.mean([_right(style, e, r.text) for e, r in zip(examples, replies, strict=True)])),
+        log_loss=float(np.mean(losses)) if losses else None,
+    )
+
+
+def _log_loss(answer: str, reply: Reply) -> float | None:
+    known = reply.answer_logprobs
+    if not known or answer not in known:
+        return None
+    return float(np.logaddexp.reduce(list(known.values()))) - known[answer]
 
 
 async def _ask(open_: Callable[[], ModelBackend], requests: Sequence[Request]) -> list[Reply]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+import numpy as np
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from introspect._random import RNG
 from introspect.backend.cached import ReplyStore
@@ -27,7 +29,7 @@ from introspect.decision.scenario import DecisionScenario
 from introspect.decision.styles.base import PromptStyle
 from introspect.decision.trial_set import TrialSet
 from introspect.errors import TrainingError
-from introspect.training.canary import Canary, run_canary
+from introspect.training.canary import Canary, ask_examples, run_canary
 from introspect.training.checks import (
     TrainingWarning,
     check_answers,
@@ -36,6 +38,9 @@ from introspect.training.checks import (
     check_round_trip,
 )
 from introspect.training.examples import Example, choice_examples, report_examples, training_set
+from introspect.training.rate_probe import RateTrial, best_rate, probe_rates
+from introspect.training.verdict import Verdict, judge
+from introspect.training.watching import TrainingWatch, thinned, trajectory, watched
 
 __all__ = ["FineTuned", "FineTuner"]
 
@@ -52,6 +57,10 @@ class FineTuned(BaseModel):
         n_examples: Examples in the training set.
         steps: Gradient steps that the spec makes of them.
         canary: Base and tuned model on the training prompts; None where it was switched off.
+        verdict: Whether instilling took, on held-out trials; None where none were given.
+        losses: Loss by gradient step, evenly thinned to 200; empty where the trainer does not record it.
+        rates: Short trainings that the learning rate was chosen by (``lr="probe"``).
+        trajectory: What was seen while training, one row a look, with "step" and "steps".
         warnings: What should be looked at, as sentences.
     """
 
@@ -65,6 +74,10 @@ class FineTuned(BaseModel):
     n_examples: int
     steps: int
     canary: Canary | None = None
+    verdict: Verdict | None = None
+    losses: tuple[float, ...] = ()
+    rates: tuple[RateTrial, ...] = ()
+    trajectory: tuple[dict[str, JsonValue], ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -93,6 +106,9 @@ class FineTuner:
             that the canary has to say out of the warnings.
         cache: Where the canary's replies are looked up and kept.
         open: Opens models for the canary.
+        lr: Learning rate in place of the spec's; or "probe": short trainings at a quarter of it, at it and at four
+            times it, judged by held-out choices alone (for choices only, so that no setting is chosen by reports).
+        watch: Looks at the model while it is trained; what it sees is kept beside the weights and handed back.
 
     Example:
         >>> from introspect.decision.generator import TrialGenerator
@@ -116,12 +132,18 @@ class FineTuner:
     on_canary: Literal["raise", "warn", "ignore"] = "raise"
     cache: ReplyStore | None = None
     open: Callable[[ModelRef, ReplyStore | None], ModelBackend] = open_model
+    lr: float | Literal["probe"] | None = None
+    watch: TrainingWatch | None = None
 
     def __post_init__(self) -> None:
         if self.canary < 0:
             raise TrainingError(f"canary is a number of prompts, 0 or more, got {self.canary}")
         if self.on_canary not in ("raise", "warn", "ignore"):
             raise TrainingError(f"on_canary must be raise, warn or ignore, got {self.on_canary!r}")
+        if self.lr is not None and self.lr != "probe":
+            if not isinstance(self.lr, int | float) or not 0 < self.lr < math.inf:
+                raise TrainingError(f'lr must be a positive number or "probe", got {self.lr!r}')
+            object.__setattr__(self, "spec", self.spec.model_copy(update={"learning_rate": float(self.lr)}))
 
     def instil(
         self,
@@ -129,6 +151,7 @@ class FineTuner:
         trials: TrialSet,
         preferences: Mapping[str, ChoiceRule] | None = None,
         label_noise: float = 0.0,
+        held_out: TrialSet | None = None,
     ) -> FineTuned:
         """Train a model to choose as the labels do. No weight is ever named to it.
 
@@ -138,6 +161,8 @@ class FineTuner:
             preferences: What the labels follow, by scenario id (other rules too): given, they are held against
                 each other.
             label_noise: Expected share of labels against the preferences (0 for deterministic labels).
+            held_out: Labelled trials that are not trained on; base and tuned model are asked about them, which
+                decides `FineTuned.verdict`.
 
         Returns:
             The tuned model; what should be looked at is in `warnings`, and warned of.
@@ -147,7 +172,7 @@ class FineTuner:
                 nothing.
             BackendError: The base has no trainer, or a model cannot be opened.
         """
-        return _said(run_sync(self._instil, base, trials, preferences, label_noise))
+        return _said(run_sync(self._instil, base, trials, preferences, label_noise, held_out))
 
     async def ainstil(
         self,
@@ -155,9 +180,10 @@ class FineTuner:
         trials: TrialSet,
         preferences: Mapping[str, ChoiceRule] | None = None,
         label_noise: float = 0.0,
+        held_out: TrialSet | None = None,
     ) -> FineTuned:
         """The asynchronous twin of `instil`."""
-        return _said(await self._instil(base, trials, preferences, label_noise))
+        return _said(await self._instil(base, trials, preferences, label_noise, held_out))
 
     def train_reports(
         self,
@@ -214,12 +240,70 @@ class FineTuner:
         trials: TrialSet,
         preferences: Mapping[str, ChoiceRule] | None,
         label_noise: float,
+        held_out: TrialSet | None,
     ) -> FineTuned:
         check_labels(trials, preferences, label_noise)
         lopsided = check_one_sided(trials)
         examples = choice_examples(trials, self._style)
         torn = check_answers(examples, noisy=label_noise > 0 or preferences is None)
-        return await self._train(base, examples, (*lopsided, *torn))
+        fresh = None if held_out is None else self._held_out(examples, held_out, preferences, label_noise)
+        tuner, rates = (await self._probed(base, examples)) if self.lr == "probe" else (self, ())
+        tuned = await tuner._train(base, examples, (*lopsided, *torn))
+        if fresh is not None:
+            verdict = await self._judged(tuned, fresh, len(trials) / max(1, len(set(trials.scenario_ids.tolist()))))
+            said = verdict.sentences() if verdict.flag or verdict.causes else ()
+            tuned = tuned.model_copy(update={"verdict": verdict, "warnings": (*tuned.warnings, *said)})
+        return tuned.model_copy(update={"rates": rates}) if rates else tuned
+
+    def _held_out(
+        self,
+        examples: Sequence[Example],
+        held_out: TrialSet,
+        preferences: Mapping[str, ChoiceRule] | None,
+        label_noise: float,
+    ) -> tuple[Example, ...]:
+        check_labels(held_out, preferences, label_noise)
+        fresh = choice_examples(held_out, self._style)
+        known = {example.prompt.messages for example in examples}
+        seen = sum(example.prompt.messages in known for example in fresh)
+        if seen:
+            raise TrainingError(
+                f"{seen} of {len(fresh)} held-out trials are training trials, which would show memory and not "
+                f"preferences: hold out others"
+            )
+        return fresh
+
+    async def _judged(self, tuned: FineTuned, fresh: Sequence[Example], per_context: float) -> Verdict:
+        before = await ask_examples(lambda: self.open(tuned.base, self.cache), fresh, self._style)
+        after = await ask_examples(lambda: self.open(tuned.ref, self.cache), fresh, self._style)
+        outside = [o for o in after.outside if o is not None]
+        return judge(
+            after.chosen,
+            [self._style.parse_choice(e.answer, e.prompt.content).chosen for e in fresh],
+            n_options=max(len(e.prompt.content.options or "AB") for e in fresh),
+            before=before.chosen,
+            outside=float(np.mean(outside)) if outside else math.nan,
+            canary=tuned.canary,
+            losses=tuned.losses,
+            per_context=per_context,
+        )
+
+    async def _probed(self, base: ModelRef, examples: Sequence[Example]) -> tuple[FineTuner, tuple[RateTrial, ...]]:
+        """This tuner at the best of some rates. The last examples judge; the training proper has them all."""
+        n = min(64, len(examples) // 5)
+        if n < 1:
+            raise TrainingError(f'lr="probe" needs at least 5 examples to hold some out, got {len(examples)}')
+        taught, judging = training_set(examples[:-n]), examples[-n:]
+        trainer = trainer_for(base) if self.trainer is None else self.trainer
+
+        async def attempt(spec: TrainingSpec) -> tuple[float, float | None]:
+            ref = await trainer.train(base, taught, spec, self._recorder(base, taught, spec))
+            said = await ask_examples(lambda: self.open(ref, self.cache), judging, self._style)
+            return said.accuracy, said.log_loss
+
+        tried = await probe_rates(self.spec, len(taught), attempt)
+        spec = self.spec.model_copy(update={"learning_rate": best_rate(tried, n)})
+        return replace(self, spec=spec, lr=None), tried
 
     async def _train_reports(
         self,
@@ -230,6 +314,11 @@ class FineTuner:
         rng: RNG,
         generator: TrialGenerator | None,
     ) -> FineTuned:
+        if self.lr == "probe":
+            raise TrainingError(
+                'lr="probe" judges by held-out choices, so it is for instil; a rate chosen by how well reports come '
+                "out would be chosen by the result. Give a number."
+            )
         examples = report_examples(scenarios, weights, self._style, n_per_scenario, rng, generator)
         return await self._train(base, examples, check_answers(examples))
 
@@ -246,7 +335,11 @@ class FineTuner:
         data = training_set(examples)
         trainer = trainer_for(base) if self.trainer is None else self.trainer
         await _ask_trainer(trainer, base, data)
-        ref = await trainer.train(base, data, self.spec, self._recorder(base, data))
+        jobs = self._recorder(base, data, self.spec)
+        if self.watch is not None:
+            trainer = watched(trainer, self.watch, jobs)
+        ref = await trainer.train(base, data, self.spec, jobs)
+        state = jobs.recall()
         if ref.parent is None:
             ref = ref.model_copy(update={"parent": base})  # the lineage must not hang on a trainer's care
         canary = await self._canary(base, ref, examples) if self.canary else None
@@ -259,11 +352,17 @@ class FineTuner:
             n_examples=len(data),
             steps=self.spec.steps(len(data)),
             canary=canary,
-            warnings=(*said, *(canary.sentences() if canary and self.on_canary != "ignore" else ())),
+            losses=thinned(state.get("losses")),
+            trajectory=trajectory(jobs),
+            warnings=(
+                *said,
+                *_sentences(state.get("warnings")),
+                *(canary.sentences() if canary and self.on_canary != "ignore" else ()),
+            ),
         )
 
-    def _recorder(self, base: ModelRef, data: TrainingSet) -> JobRecorder:
-        made = canonical([base.key, data.hash, self.spec.model_dump(mode="json")])
+    def _recorder(self, base: ModelRef, data: TrainingSet, spec: TrainingSpec) -> JobRecorder:
+        made = canonical([base.key, data.hash, spec.model_dump(mode="json")])
         job = hashlib.blake2b(made.encode(), digest_size=10).hexdigest()
         if callable(self.jobs):
             return self.jobs(job)
@@ -304,6 +403,10 @@ async def _ask_trainer(trainer: Trainer, base: ModelRef, data: TrainingSet) -> N
             f"{type(trainer).__name__} cannot train {base} on these {len(data)} examples: "
             f"{'; '.join(problems[:3])}{more}"
         )
+
+
+def _sentences(said: JsonValue) -> tuple[str, ...]:
+    return tuple(str(sentence) for sentence in said) if isinstance(said, list) else ()
 
 
 def _said(tuned: FineTuned) -> FineTuned:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -253,6 +254,7 @@ def test_the_loss_is_that_of_a_plain_pass_over_each_example(mild):
     held = columns(tokens)
     rows = [{"input_ids": i, "labels": n} for i, n in zip(held["input_ids"], held["labels"], strict=True)]
     alone = SimpleNamespace(accelerator=SimpleNamespace(num_processes=1), last_loss=None)
+    alone._parts = partial(AnswerTrainer._parts, alone)
     fast = AnswerTrainer.compute_loss(alone, model, collate(rows))
     fast_gradients = torch.autograd.grad(fast, trained)
     assert shared_prefix([t.prompt for t in tokens]) > 0, "the test is about sharing"
@@ -288,6 +290,117 @@ def test_layers_can_be_left_as_they_are(mild, tmp_path):
     names = load_file(f"{ref.location}/adapter_model.safetensors")
     assert names
     assert all(".layers.1." in name for name in names)
+
+
+@pytest.mark.parametrize(("asked", "changed"), [("first half", {0}), ("second half", {1})])
+def test_half_of_the_layers_can_be_left_as_they_are(mild, tmp_path, asked, changed):
+    from safetensors.torch import load_file
+
+    spec = SPEC.model_copy(update={"max_steps": 1, "extra": {"layers": asked}})
+    ref = run_sync(TransformersTrainer().train, mild, examples(4), spec, FolderJobs(tmp_path))
+    names = load_file(f"{ref.location}/adapter_model.safetensors")
+    assert {int(name.split(".layers.")[1].split(".")[0]) for name in names} == changed
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_makes_the_same_step(mild, tmp_path, monkeypatch):
+    from introspect.backend.local import sft
+
+    spec = SPEC.model_copy(update={"max_steps": 3})
+    whole = run_sync(TransformersTrainer().train, mild, examples(16), spec, FolderJobs(tmp_path / "whole"))
+    run = sft.run_prompts
+
+    def small_memory(model, rows, **kwargs):
+        if len(rows) > 2:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.")
+        return run(model, rows, **kwargs)
+
+    monkeypatch.setattr(sft, "run_prompts", small_memory)
+    jobs = FolderJobs(tmp_path / "halved")
+    with pytest.warns(UserWarning, match="out of memory with 8 examples at once: now 4 at once"):
+        halved = run_sync(TransformersTrainer().train, mild, examples(16), spec, jobs)
+    assert logits(halved) == pytest.approx(logits(whole), abs=1e-3)
+    assert [said.split(":")[0] for said in jobs.recall()["warnings"]] == [
+        "out of memory with 8 examples at once", "out of memory with 4 examples at once"
+    ]  # fmt: skip
+
+
+def test_a_memory_that_holds_no_example_is_an_error_that_says_what_to_lower(mild, tmp_path, monkeypatch):
+    from introspect.backend.local import sft
+
+    def no_memory(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    before = logits(mild)
+    monkeypatch.setattr(sft, "run_prompts", no_memory)
+    with (
+        pytest.warns(UserWarning, match="examples at once"),
+        pytest.raises(TrainingError, match=r"1 example\(s\) at once.*lower lora_rank"),
+    ):
+        run_sync(TransformersTrainer().train, mild, examples(8), SPEC, FolderJobs(tmp_path))
+    monkeypatch.undo()
+    assert logits(mild) == before
+
+
+def test_a_loss_that_is_no_number_stops_and_says_what_to_lower(mild, tmp_path):
+    before = logits(mild)
+    spec = SPEC.model_copy(update={"method": "full", "learning_rate": 1e30, "schedule": "constant"})
+    with pytest.raises(TrainingError, match=r"the loss is nan after \d+ of 60 steps. Lower learning_rate .*2.5e\+29"):
+        run_sync(TransformersTrainer().train, mild, examples(32), spec, FolderJobs(tmp_path))
+    assert logits(mild) == before
+    assert not [p for p in tmp_path.rglob("*.safetensors") if "checkpoint" not in str(p)]
+
+
+def test_a_training_can_be_watched_and_ends_where_it_would_have(mild, tmp_path):
+    spec = SPEC.model_copy(update={"epochs": 3, "extra": {"dropout": 0.1}})
+    seen = []
+
+    def look(done, planned, model):
+        replies = ask(model, letters(4))
+        seen.append((done, planned, [r.answer_logprobs["A"] - r.answer_logprobs["B"] for r in replies]))
+
+    plain = run_sync(TransformersTrainer().train, mild, examples(32), spec, FolderJobs(tmp_path / "plain"))
+    watched = TransformersTrainer().watched(5, look)
+    ref = run_sync(watched.train, mild, examples(32), spec, FolderJobs(tmp_path / "watched"))
+    assert [(done, planned) for done, planned, _ in seen] == [(0, 12), (5, 12), (10, 12), (12, 12)]
+    assert seen[0][2] == pytest.approx(logits(mild, 4), abs=1e-3)
+    assert seen[-1][2] == pytest.approx(logits(ref, 4), abs=1e-3)
+    assert ref.adapter == plain.adapter
+
+
+def test_lora_trains_on_the_copy_that_is_asked(mild, tmp_path, monkeypatch):
+    from introspect.backend.local import bases
+
+    logits(mild)  # it is in memory now
+
+    def never(*_, **__):
+        raise AssertionError("it was loaded again")
+
+    monkeypatch.setattr(bases, "load_model", never)
+    spec = SPEC.model_copy(update={"max_steps": 1})
+    one = run_sync(TransformersTrainer().train, mild, examples(4), spec, FolderJobs(tmp_path / "one"))
+    two = run_sync(TransformersTrainer().train, one, examples(4), spec, FolderJobs(tmp_path / "two"))
+    assert len({tuple(logits(ref, 2)) for ref in (mild, one, two)}) == 3
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_model_that_one_trains(mild, tmp_path):
+    steps = []
+    jobs = FolderJobs(tmp_path / "two", on_progress=lambda done, total, loss: steps.append((done, total, loss)))
+    spec = SPEC.model_copy(update={"epochs": 2})
+    two = run_sync(TransformersTrainer(device="cpu", processes=2).train, mild, examples(32), spec, jobs)
+    one = run_sync(TransformersTrainer(device="cpu").train, mild, examples(32), spec, FolderJobs(tmp_path / "one"))
+    assert logits(two) == pytest.approx(logits(one), abs=1e-2)
+    assert [step[:2] for step in steps] == [(done, 8) for done in range(1, 9)]
+    losses = FolderJobs(tmp_path / "one").recall()["losses"]
+    assert [loss for *_, loss in steps] == pytest.approx(losses, abs=1e-3)
+    assert jobs.recall()["losses"] == pytest.approx(losses, abs=1e-3)
+    assert two.parent == mild
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(mild, tmp_path):
+    trainer = TransformersTrainer(device="cpu", processes=3)
+    with pytest.raises(TrainingError, match="batch of 8 cannot be shared evenly by 3"):
+        run_sync(trainer.train, mild, examples(8), SPEC, FolderJobs(tmp_path))
 
 
 def test_checking_names_the_example_that_would_not_train(mild):

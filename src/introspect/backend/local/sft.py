@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from introspect.backend.local.batches import plan_batches, shared_prefix
 from introspect.backend.local.chat import TokenisedExample
 from introspect.backend.local.forward import can_share, run_prompts
 
-__all__ = ["AnswerTrainer", "PrinterCallback", "Watcher", "collate", "columns"]
+__all__ = ["AnswerTrainer", "PrinterCallback", "Watcher", "collate", "columns", "out_of_memory"]
 
 
 def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
@@ -35,6 +35,16 @@ def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
     return batch
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an accelerator's or the CPU's memory is what ran out.
+
+    Example:
+        >>> out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"))
+        True
+    """
+    return isinstance(error, torch.OutOfMemoryError) or "memory" in str(error).lower()
+
+
 def columns(examples: Sequence[TokenisedExample]) -> dict[str, list[list[int]]]:
     """Pre-tokenised columns for a data set."""
     return {"input_ids": [list(e.ids) for e in examples], "labels": [list(e.labels) for e in examples]}
@@ -44,41 +54,100 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
     """Trains on answers only.
 
     The loss equals TRL's own on the same labels: the mean cross-entropy of the answer tokens of a batch. But logits
-    are computed at answer positions alone (a vocabulary is large and a prompt long), and a beginning that prompts of
-    a batch share (those of one context share most) is run once, with its gradient.
+    are computed at answer positions alone (a vocabulary is large and a prompt long), a beginning that prompts of a
+    batch share (those of one context share most) is run once, with its gradient, and prompts that share none go
+    forward and backward one group after the other, so that no more than one group's activations are held.
+
+    A batch that does not fit into memory is halved, with twice the gradient accumulation: the same step, but slower.
+
+    Attributes:
+        last_loss: Of the latest step, over all processes.
+        pieces: Parts that a batch is run in.
+        on_halved: Told (examples at once, before and now) when a batch is halved.
     """
 
     last_loss: float | None = None
+    pieces: int = 1
+    on_halved: Callable[[int, int], None] | None = None
 
     def _send_telemetry(self) -> None:
         """TRL tells its makers about every run; whoever trains here has not been asked."""
+
+    def training_step(self, model: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: Any = None) -> Any:
+        """Gradients of one batch; in smaller and smaller parts until they fit."""
+        model.train()
+        batch = self._prepare_inputs(inputs)
+        while True:
+            loss = self._accumulated(model, batch)
+            if loss is not None:
+                self.last_loss = float(loss)
+                return loss
+            # Outside the handler, whose traceback would keep the large batch in memory.
+            model.zero_grad(set_to_none=True)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            size = len(batch["labels"])
+            before, self.pieces = -(-size // self.pieces), 2 * self.pieces
+            if self.on_halved is not None:
+                self.on_halved(before, -(-size // self.pieces))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean cross-entropy of the answer tokens."""
-        labels, real = inputs["labels"], inputs["attention_mask"].bool()
-        rows = [ids[mask].tolist() for ids, mask in zip(inputs["input_ids"], real, strict=True)]
+        total = torch.zeros((), device=inputs["labels"].device)
+        for part in self._parts(model, inputs):
+            total = total + part()
+        loss = total / (inputs["labels"] != -100).sum()
+        self.last_loss = float(loss.detach())
+        return (loss, None) if return_outputs else loss
+
+    def _accumulated(self, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
+        """The batch's mean loss, its gradients accumulated; None where memory did not hold it."""
+        alone, size = self.accelerator.num_processes == 1, len(batch["labels"])
+        counted = (batch["labels"] != -100).sum()
+        if not alone:
+            counted = self.accelerator.reduce(counted, reduction="sum")
+        total = torch.zeros((), device=counted.device)
+        try:
+            for rows in torch.arange(size).chunk(self.pieces):
+                for part in self._parts(model, {k: v[rows.to(v.device)] for k, v in batch.items()}):
+                    with self.compute_loss_context_manager():
+                        loss = part() / counted
+                    # Processes average their gradients; the mean is over the answers of all.
+                    self.accelerator.backward(loss * self.accelerator.num_processes)
+                    total += loss.detach()
+        except RuntimeError as error:
+            # Another process would wait for this one's gradients for ever.
+            if not alone or self.pieces >= size or not out_of_memory(error):
+                raise
+            return None
+        return total if alone else self.accelerator.reduce(total, reduction="sum")
+
+    def _parts(self, model: Any, batch: dict[str, torch.Tensor]) -> Iterator[Callable[[], torch.Tensor]]:
+        """Summed cross-entropy, group by group of examples that begin alike."""
+        labels, real = batch["labels"], batch["attention_mask"].bool()
+        rows = [ids[mask].tolist() for ids, mask in zip(batch["input_ids"], real, strict=True)]
         answers = [int(n) for n in (labels != -100).sum(-1)]
         prompts = [row[: len(row) - n] for row, n in zip(rows, answers, strict=True)]
         # One process only: several calls of a model in one step confuse wrappers that gather gradients.
         share = self.accelerator.num_processes == 1 and can_share(model)
-        total = torch.zeros((), device=labels.device)
         for group in plan_batches(prompts, size=len(rows)) if share else [tuple(range(len(rows)))]:
-            longest = max(answers[i] for i in group)
-            begun = run_prompts(
-                model,
-                [rows[i] for i in group],
-                prefix=shared_prefix([prompts[i] for i in group]) if share else 0,
-                keep=longest + 1,
-                cache=False,
-                device=labels.device,
-            )
-            logits, targets = begun.logits[:, :-1].float(), labels[list(group), -longest:]
-            total = total + cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
-        loss = total / sum(answers)
-        self.last_loss = float(loss.detach())
-        return (loss, None) if return_outputs else loss
+
+            def part(group: tuple[int, ...] = group) -> torch.Tensor:
+                longest = max(answers[i] for i in group)
+                begun = run_prompts(
+                    model,
+                    [rows[i] for i in group],
+                    prefix=shared_prefix([prompts[i] for i in group]) if share else 0,
+                    keep=longest + 1,
+                    cache=False,
+                    device=labels.device,
+                )
+                logits, targets = begun.logits[:, :-1].float(), labels[list(group), -longest:]
+                return cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
+
+            yield part
 
     # What a checkpoint of ours holds, transformers would look for in pickles.
 

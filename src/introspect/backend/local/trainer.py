@@ -7,9 +7,10 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ import torch
 from pydantic import JsonValue
 
 from introspect.backend.local import checkpoints
-from introspect.backend.local.adapters import folder_hash, save_folder
+from introspect.backend.local.adapters import folder_hash, save_folder, verify_adapter
 from introspect.backend.local.bases import (
     Weights,
+    acquire,
     asked_dtype,
     load_codec,
     load_model,
@@ -31,8 +33,10 @@ from introspect.backend.local.bases import (
 )
 from introspect.backend.local.chat import ChatCodec, TokenisedExample
 from introspect.backend.local.examples import ExampleCheck, tokenise
+from introspect.backend.local.launch import processes_asked, world_size
+from introspect.backend.local.live import live_base
 from introspect.backend.local.schedule import rate_factor
-from introspect.backend.protocol import JobRecorder
+from introspect.backend.protocol import JobRecorder, ModelBackend
 from introspect.backend.training import TrainingSet, TrainingSpec
 from introspect.backend.wire import ModelRef, canonical
 from introspect.errors import MissingExtraError, TrainingError
@@ -55,19 +59,48 @@ class TransformersTrainer:
 
     A base that wears an adapter goes on training it (rank and scale must be the same), so that a lineage of trainings
     is one adapter on one base. ``spec.extra`` knows: ``target_modules`` (names, or "all-linear"), ``layers`` (numbers
-    of the layers to change; all by default), ``dropout``, ``weight_decay`` and ``clip`` (largest gradient norm).
+    of the layers to change, "first half" or "second half"; all by default), ``dropout``, ``weight_decay`` and ``clip``
+    (largest gradient norm).
 
     A finished run is found again in its job folder. One that was killed goes on from its last checkpoint and, without
-    dropout, ends at the same weights.
+    dropout, ends at the same weights. LoRA trains on the very copy of the base that is asked, so that its weights
+    are in memory once. A batch that does not fit into memory is halved, with twice the gradient accumulation, and a
+    warning says so.
 
     Args:
         device: "cpu", "cuda", ...; the accelerator if there is one, by default.
         checkpoint_every: Seconds from one checkpoint to the next; more where writing one takes long.
+        processes: Training processes, one per GPU (or, on CPUs, to try it out); they are started with
+            ``accelerate launch`` and share each batch.
     """
 
-    def __init__(self, *, device: str | None = None, checkpoint_every: float = 60.0) -> None:
+    def __init__(
+        self, *, device: str | None = None, checkpoint_every: float = 60.0, processes: int | None = None
+    ) -> None:
         self._device = torch.device(device) if device else pick_device()
         self._every = checkpoint_every
+        self._processes = processes_asked() if processes is None else processes
+        if self._processes < 1:
+            raise TrainingError(f"processes must be at least 1, got {processes}")
+        self._watch: _Watch | None = None
+
+    def watched(self, every: int, look: Callable[[int, int, ModelBackend], None]) -> TransformersTrainer:
+        """The same trainer, with an eye on the model as it is trained.
+
+        Args:
+            every: Gradient steps between two looks; there is one before the first step and one after the last.
+            look: Told (steps done, steps in all, the model as it is now). It must not keep the model.
+
+        Raises:
+            TrainingError: `every` is not at least 1, or training runs in several processes.
+        """
+        if every < 1:
+            raise TrainingError(f"a look every {every} steps: expected at least 1")
+        if self._processes > 1:
+            raise TrainingError("a training in several processes cannot be watched; train in one, or look afterwards")
+        other = TransformersTrainer(device=str(self._device), checkpoint_every=self._every, processes=1)
+        other._watch = _Watch(every, look)
+        return other
 
     def check(self, base: ModelRef, data: TrainingSet) -> ExampleCheck:
         """Whether every example trains what will be asked: same prompt tokens, loss on the answer, nothing cut off.
@@ -101,15 +134,29 @@ class TransformersTrainer:
         codec, examples, _ = self._tokenise(weights, data)
         for left in jobs.folder.glob(".partial-*"):
             shutil.rmtree(left, ignore_errors=True)  # of an attempt that was killed
+        if self._processes > 1:
+            from introspect.backend.local.launch import train_in_processes
+
+            return train_in_processes(self._processes, self._device, self._every, base, data, spec, jobs)
+        began = time.monotonic()
         # transformers wants a folder, into which nothing is written here.
-        with _own_randomness(spec.seed), tempfile.TemporaryDirectory(prefix="introspect-") as scratch:
-            model = self._model(base, weights, spec, extra)
-            began = time.monotonic()
-            losses = self._run(model, codec, examples, spec, extra, jobs, job, Path(scratch))
-            seconds = time.monotonic() - began
+        with (
+            _own_randomness(spec.seed),
+            tempfile.TemporaryDirectory(prefix="introspect-") as scratch,
+            self._trainable(base, weights, spec, extra) as model,
+        ):
+            run = _Run(base, model, codec, examples, spec, extra, jobs, job, Path(scratch))
+            losses, said = self._run(run)
             digest, folder = save_folder(jobs.folder, lambda into: _save(model, codec, spec, base, into))
         jobs.record(
-            {"job": job, "adapter": digest, "folder": folder.name, "seconds": round(seconds, 3), "losses": losses}
+            {
+                "job": job,
+                "adapter": digest,
+                "folder": folder.name,
+                "seconds": round(time.monotonic() - began, 3),
+                "losses": losses,
+                "warnings": said,
+            }
         )
         checkpoints.clear(jobs.folder, job)
         return _tuned(base, digest, folder)
@@ -118,66 +165,58 @@ class TransformersTrainer:
         codec, context_length = load_codec(weights)
         return codec, *tokenise(codec, data, context_length)
 
-    def _model(self, base: ModelRef, weights: Weights, spec: TrainingSpec, extra: dict[str, Any]) -> Any:
+    @contextmanager
+    def _trainable(self, base: ModelRef, weights: Weights, spec: TrainingSpec, extra: dict[str, Any]) -> Iterator[Any]:
+        """The network with what is to be trained of it; the resident base is as it was when the block ends."""
         try:
-            from peft import LoraConfig, PeftModel, get_peft_model
+            from peft import PeftModel
         except ImportError as error:
             raise MissingExtraError("peft", "local") from error
-        # All weights at once need float32: in bfloat16 a small update rounds to none.
-        dtype = torch.float32 if spec.method == "full" else pick_dtype(self._device, asked_dtype(base))
-        model = load_model(weights, self._device, dtype)
-        if weights.adapter is not None:
-            model = PeftModel.from_pretrained(model, str(weights.adapter), is_trainable=spec.method == "lora")
-            if spec.method == "full":
-                return model.merge_and_unload().requires_grad_(True)
-            worn = model.active_peft_config
-            if (worn.r, worn.lora_alpha) != (spec.lora_rank, _alpha(spec)):
-                raise TrainingError(
-                    f"{base} wears an adapter of rank {worn.r} and alpha {worn.lora_alpha}, which this training would "
-                    f"go on with; the settings ask for rank {spec.lora_rank} and alpha {_alpha(spec)}. "
-                    f"Use the same in all trainings of a lineage."
-                )
-            return model
         if spec.method == "full":
-            return model.requires_grad_(True)
-        config = LoraConfig(
-            r=spec.lora_rank,
-            lora_alpha=_alpha(spec),
-            lora_dropout=extra["dropout"],
-            target_modules=_targets(model, extra),
-            layers_to_transform=extra["layers"],
-            task_type="CAUSAL_LM",
-        )
-        try:
-            return get_peft_model(model, config)
-        except ValueError as error:
-            raise TrainingError(f"LoRA cannot be put on {base}: {error}") from error
+            # All weights at once need a copy of their own, and float32: in bfloat16 a small update rounds to none.
+            model = load_model(weights, self._device, torch.float32)
+            if weights.adapter is not None:
+                model = PeftModel.from_pretrained(model, str(weights.adapter)).merge_and_unload()
+            yield model.requires_grad_(True)
+            return
+        resident = acquire(weights, self._device, pick_dtype(self._device, asked_dtype(base)))
+        with resident.lock:
+            plain = resident.seat.wear(None, None)
+            cached = plain.config.use_cache
+            model = _with_lora(plain, base, weights, spec, extra)
+            try:
+                yield model
+            finally:
+                model.unload().eval().requires_grad_(False)
+                plain.config.use_cache = cached
 
-    def _run(
-        self,
-        model: Any,
-        codec: ChatCodec,
-        examples: list[TokenisedExample],
-        spec: TrainingSpec,
-        extra: dict[str, Any],
-        jobs: JobRecorder,
-        job: str,
-        scratch: Path,
-    ) -> list[JsonValue]:
+    def _run(self, run: _Run) -> tuple[list[JsonValue], list[JsonValue]]:
+        """Losses by step, and what should be known about how it went."""
         try:
             from datasets import Dataset
             from trl import SFTConfig
 
-            from introspect.backend.local.sft import AnswerTrainer, PrinterCallback, Watcher, collate, columns
+            from introspect.backend.local.sft import (
+                AnswerTrainer,
+                PrinterCallback,
+                Watcher,
+                collate,
+                columns,
+                out_of_memory,
+            )
         except ImportError as error:
             raise MissingExtraError(error.name or "trl", "local") from error
-        total = spec.steps(len(examples))
+        spec, extra, model, jobs = run.spec, run.extra, run.model, run.jobs
+        total = spec.steps(len(run.examples))
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=spec.learning_rate, weight_decay=extra["weight_decay"])
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: rate_factor(spec.schedule, s, total))
+        together = world_size()
+        if spec.batch_size % together:
+            raise TrainingError(f"a batch of {spec.batch_size} cannot be shared evenly by {together} processes")
         config = SFTConfig(
-            output_dir=str(scratch),
-            per_device_train_batch_size=spec.batch_size,
+            output_dir=str(run.scratch),
+            per_device_train_batch_size=spec.batch_size // together,
             num_train_epochs=spec.epochs,
             max_steps=spec.max_steps or -1,
             max_grad_norm=extra["clip"],
@@ -191,6 +230,7 @@ class TransformersTrainer:
             dataset_kwargs={"skip_prepare_dataset": True},
             remove_unused_columns=False,
             use_cpu=self._device.type == "cpu",
+            ddp_find_unused_parameters=False,
             dataloader_pin_memory=self._device.type == "cuda",
             save_strategy="no",
             logging_strategy="no",
@@ -198,7 +238,17 @@ class TransformersTrainer:
             disable_tqdm=True,
         )
         losses: list[JsonValue] = []
+        said: list[JsonValue] = []
         due = time.monotonic() + self._every
+        look = self._looking(run)
+
+        def on_halved(before: int, now: int) -> None:
+            sentence = (
+                f"out of memory with {before} examples at once: now {now} at once and the gradients of the whole batch "
+                f"of {spec.batch_size} added up, which is the same step but slower"
+            )
+            said.append(sentence)
+            warnings.warn(sentence, UserWarning, stacklevel=2)
 
         def on_step(done: int, planned: int) -> None:
             nonlocal due
@@ -207,25 +257,149 @@ class TransformersTrainer:
             jobs.progress(done, planned, loss)
             _stop_if_cancelled()
             if loss is None or not np.isfinite(loss):
-                raise TrainingError(f"the loss is {loss} after {done} steps; lower the rate {spec.learning_rate:g}")
-            if done < planned and (began := time.monotonic()) >= due:
-                trainer.keep(jobs.folder, job)
+                raise TrainingError(
+                    f"the loss is {loss} after {done} of {planned} steps. Lower learning_rate (it is "
+                    f"{spec.learning_rate:g}; try {spec.learning_rate / 4:g}){_cooler(spec, extra, model)}. "
+                    f"Nothing is lost: the base is as it was, and no weights were kept of this run."
+                )
+            if look is not None:
+                look(done, planned)
+            if done < planned and (began := time.monotonic()) >= due and trainer.is_world_process_zero():
+                trainer.keep(jobs.folder, run.job)
                 now = time.monotonic()
                 due = now + max(self._every, 20 * (now - began) if self._every else 0.0)
 
         trainer = AnswerTrainer(
             model=model,
             args=config,
-            train_dataset=Dataset.from_dict(columns(examples)),
-            processing_class=codec.tokenizer,
+            train_dataset=Dataset.from_dict(columns(run.examples)),
+            processing_class=run.codec.tokenizer,
             data_collator=collate,
             optimizers=(optimizer, scheduler),
             callbacks=[Watcher(on_step)],
         )
+        trainer.on_halved = on_halved
         trainer.remove_callback(PrinterCallback)  # progress goes to the job recorder
-        checkpoint = checkpoints.latest(jobs.folder, job)
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        return losses
+        checkpoint = checkpoints.latest(jobs.folder, run.job)
+        if look is not None and checkpoint is None:
+            look(0, total)
+        try:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"out of memory with {max(1, spec.batch_size // together // trainer.pieces)} example(s) at once on "
+                f"{self._device}: shorten the prompts, lower lora_rank, change fewer layers (extra={{'layers': [...]}})"
+                f", take a smaller model, or lower batch_size where several processes train"
+            ) from error
+        return losses, said
+
+    def _looking(self, run: _Run) -> Callable[[int, int], None] | None:
+        """What looks at the model at the steps that were asked for, and leaves no trace."""
+        watch = self._watch
+        if watch is None:
+            return None
+        live = live_base(run.model, run.codec, self._device)
+
+        def look(done: int, planned: int) -> None:
+            if done % watch.every and done != planned:
+                return
+            from introspect.backend.local.live import LiveBackend
+
+            drawn = torch.get_rng_state()
+            run.model.eval()
+            try:
+                watch.look(done, planned, LiveBackend(run.base, live))
+            finally:
+                run.model.train()
+                torch.set_rng_state(drawn)
+
+        return look
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Who looks at the model while it is trained, and how often."""
+
+    every: int
+    look: Callable[[int, int, ModelBackend], None]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One training, made ready."""
+
+    base: ModelRef
+    model: Any
+    codec: ChatCodec
+    examples: list[TokenisedExample]
+    spec: TrainingSpec
+    extra: dict[str, Any]
+    jobs: JobRecorder
+    job: str
+    scratch: Path
+
+
+def _with_lora(plain: Any, base: ModelRef, weights: Weights, spec: TrainingSpec, extra: dict[str, Any]) -> Any:
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    if weights.adapter is not None and weights.digest is not None:
+        verify_adapter(weights.adapter, weights.digest)
+        model = PeftModel.from_pretrained(plain, str(weights.adapter), is_trainable=True)
+        worn = model.active_peft_config
+        if (worn.r, worn.lora_alpha) != (spec.lora_rank, _alpha(spec)):
+            model.unload().requires_grad_(False)
+            raise TrainingError(
+                f"{base} wears an adapter of rank {worn.r} and alpha {worn.lora_alpha}, which this training would "
+                f"go on with; the settings ask for rank {spec.lora_rank} and alpha {_alpha(spec)}. "
+                f"Use the same in all trainings of a lineage."
+            )
+        return model
+    config = LoraConfig(
+        r=spec.lora_rank,
+        lora_alpha=_alpha(spec),
+        lora_dropout=extra["dropout"],
+        target_modules=_targets(plain, extra),
+        layers_to_transform=_layers(plain, extra["layers"]),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(plain, config)
+    except ValueError as error:
+        raise TrainingError(f"LoRA cannot be put on {base}: {error}") from error
+
+
+def _layers(model: Any, asked: JsonValue) -> list[int] | None:
+    """Numbers of the layers to change: all, a list of them, or a half.
+
+    Raises:
+        TrainingError: It is none of these, or the model has no such layer.
+    """
+    if asked is None:
+        return None
+    n = int(model.config.get_text_config().num_hidden_layers)
+    if isinstance(asked, str):
+        halves = {"first half": range(n // 2), "second half": range(n // 2, n)}
+        if asked not in halves:
+            raise TrainingError(f"layers must be a list of numbers or one of {', '.join(halves)}, got {asked!r}")
+        return list(halves[asked])
+    wrong = [k for k in asked if not isinstance(k, int) or not 0 <= k < n] if isinstance(asked, list) else [asked]
+    if wrong or not asked:
+        raise TrainingError(f"layers {asked!r}: expected numbers from 0 to {n - 1}, for the model has {n} layers")
+    return [int(k) for k in asked]  # type: ignore[union-attr, arg-type]
+
+
+def _cooler(spec: TrainingSpec, extra: dict[str, Any], model: Any) -> str:
+    """What else than the rate may be lowered."""
+    more = []
+    if extra["clip"] > 1:
+        more.append(f"or clip ({extra['clip']:g})")
+    if spec.method == "lora" and _alpha(spec) > 2 * spec.lora_rank:
+        more.append(f"or lora_alpha ({_alpha(spec)})")
+    if getattr(model, "dtype", None) == torch.float16:
+        more.append('or leave float16 (settings={"dtype": "float32"}), whose largest number is 65504')
+    return (", " + ", ".join(more)) if more else ""
 
 
 def _checkpointing(config: Any) -> str:
