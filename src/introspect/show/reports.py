@@ -94,6 +94,11 @@ def _panel(axis: Any, result: StudyResult, row: dict[str, Any]) -> None:
         fontsize=9,
         weight="bold",
     )
+    if row["flag"]:
+        axis.text(
+            0.03, 0.97, row["flag"], transform=axis.transAxes, ha="left", va="top", fontsize=7, weight="bold",
+            color="#b02a2a", bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
+        )  # fmt: skip
     low, _, high = arms[0].accuracy.shuffle_quantiles
     if math.isfinite(low):
         axis.text(

@@ -11,6 +11,7 @@ from introspect.study.replay import Replay, export_study, replay_study
 from introspect.study.result import SeedResult, StudyResult
 from introspect.study.scenario_writer import Draft, Drafts, ScenarioWriter
 from introspect.study.study import Study
+from introspect.study.trajectory import TrajectoryWatch
 from introspect.study.watch import ProgressWatcher, SilentWatcher
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "StudyPlan",
     "StudyProtocol",
     "StudyResult",
+    "TrajectoryWatch",
     "chat_study",
     "cheapest_plan",
     "export_study",

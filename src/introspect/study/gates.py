@@ -9,8 +9,9 @@ from pydantic import JsonValue
 
 from introspect.study.arms import Arm
 from introspect.study.stages import SeedData
+from introspect.training import Verdict, judge
 
-__all__ = ["Gate", "gates_of"]
+__all__ = ["Gate", "gates_of", "verdict_of"]
 
 MIN_ACCURACY = 0.75
 MIN_TARGET_R = 0.7
@@ -41,6 +42,23 @@ class Gate:
         """Plain JSON; undefined is null."""
         row: dict[str, JsonValue] = asdict(self)
         return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
+
+
+def verdict_of(data: SeedData) -> Verdict:
+    """Whether instilling took in this seed, on fresh choices, with the likely causes if it did not."""
+    after, before, tuned = data.choices["instilled"], data.choices["untuned"], data.tuned["instilled"]
+    outside = after.mass_outside[np.isfinite(after.mass_outside)]
+    trials = data.draw.measure
+    return judge(
+        after.chosen,
+        trials.labels,
+        n_options=max((block.n_options for block in trials.blocks), default=2),
+        before=before.chosen,
+        outside=float(outside.mean()) if len(outside) else float("nan"),
+        canary=tuned.canary,
+        losses=tuned.losses,
+        per_context=len(data.draw.instil) / max(1, len(data.draw.instil.scenarios)),
+    )
 
 
 def gates_of(data: SeedData, arms: dict[str, Arm]) -> tuple[Gate, ...]:

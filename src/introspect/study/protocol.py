@@ -25,6 +25,8 @@ class StudyProtocol(BaseModel):
         n_folds: Report training leaves one of so many parts of the contexts out, each in turn.
         instil: How preferences are trained in.
         report: How reporting is trained.
+        looks: How often the model is asked for choices and reports while it is trained; 0 for never. Open-weight chat
+            models only.
 
     Example:
         >>> StudyProtocol(n_reports=3).n_instil
@@ -43,3 +45,4 @@ class StudyProtocol(BaseModel):
     n_folds: int = Field(default=2, ge=2)
     instil: TrainingSpec = TrainingSpec()
     report: TrainingSpec = TrainingSpec()
+    looks: int = Field(default=0, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from introspect.backend.wire import ModelRef
 from introspect.measure import Interval, Rise, TwoLevel, student_interval, two_level, two_level_rise
 from introspect.study.arms import ARMS, Arm
 from introspect.study.gates import Gate
+from introspect.training import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +48,8 @@ class SeedResult:
         drift: r between weights before and after report training, on the same contexts.
         gates: What must hold before the figures mean anything.
         models: References of the models, by name.
+        verdict: Whether instilling took, and if not, why; None where it was not judged.
+        trajectories: What was seen of each model while it was trained, one row a look; empty without looks.
     """
 
     seed: int
@@ -54,6 +58,8 @@ class SeedResult:
     drift: Mapping[str, float]
     gates: tuple[Gate, ...]
     models: Mapping[str, ModelRef]
+    verdict: Verdict | None = None
+    trajectories: Mapping[str, Sequence[Mapping[str, JsonValue]]] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,19 @@ class StudyResult:
     @cached_property
     def arms(self) -> list[dict[str, JsonValue]]:
         """One row per arm over all seeds: means, with a two-level (seed, context) interval from two seeds on."""
-        return [self._row([s.arms[name] for s in self.seeds]) for name in self.arm_names]
+        return [self._row([s.arms[name] for s in self.seeds]) | {"flag": self.flag} for name in self.arm_names]
+
+    @property
+    def flag(self) -> str:
+        """What stands beside every figure: that instilling failed, or only half took, in some seed; "" where not.
+
+        All figures rest on the instilled model: on its choices, its reports, or those of models trained from it.
+        """
+        for status in ("failed", "weak"):
+            n = sum(s.verdict is not None and s.verdict.status == status for s in self.seeds)
+            if n:
+                return f"instilling {status}" + (f" in {n} of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "")
+        return ""
 
     @cached_property
     def rises(self) -> dict[str, TwoLevel]:
@@ -159,6 +177,8 @@ class StudyResult:
                     "rises": {name: rise.to_dict() for name, rise in s.rises.items()},
                     "drift": {name: _plain(r) for name, r in s.drift.items()},
                     "models": {name: ref.model_dump(mode="json", exclude_none=True) for name, ref in s.models.items()},
+                    "verdict": None if s.verdict is None else s.verdict.model_dump(mode="json"),
+                    "trajectories": {name: [dict(row) for row in rows] for name, rows in s.trajectories.items()},
                 }
                 for s in self.seeds
             ],
@@ -181,8 +201,12 @@ class StudyResult:
                 _show(row["disattenuated_r"], "+.2f").rjust(15), _show(row["partial_r"], "+.2f").rjust(14),
                 _show(row["beyond_untuned_r"], "+.2f").rjust(15),
             ]  # fmt: skip
-            lines.append(f"{row['name']!s:<32}" + "".join(shown))
+            lines.append(f"{row['name']!s:<32}" + "".join(shown) + self._mark)
         return "\n".join(lines)
+
+    @property
+    def _mark(self) -> str:
+        return f"  ! {self.flag}" if self.flag else ""
 
     def _rise(self, name: str) -> dict[str, JsonValue]:
         interval, estimate = self.rise_interval(name), self.rises[name].estimate
@@ -191,6 +215,7 @@ class StudyResult:
             "ci_low": _plain(interval.low),
             "ci_high": _plain(interval.high),
             "p_per_seed": [_plain(s.rises[name].p) for s in self.seeds],
+            "flag": self.flag,
         }
 
     def rise_interval(self, name: str) -> Interval:
@@ -204,7 +229,7 @@ class StudyResult:
             f"{'r(w,target)':>12}{'r':>7}  {'95 % interval':<17}{'null p':>8}"
         )
         lines = [head]
-        lines += [_line(row) for row in self.arms]
+        lines += [_line(row) + self._mark for row in self.arms]
         lines += self._bounds()
         lines += self._reasons()
         for name, rise in self.rises.items():
@@ -214,6 +239,7 @@ class StudyResult:
             if math.isfinite(interval.low):
                 text += f" (95 % interval over {over} {interval.low:+.2f} to {interval.high:+.2f})"
             known = math.isfinite(rise.estimate)
+            text += f" ({self.flag})" if self.flag else ""
             lines.append(text + "." if known else f"Whether report training moved r on {name} contexts cannot be told.")
         lines += [
             f"Weights measured before and after report training correlate at "
@@ -222,6 +248,8 @@ class StudyResult:
         ]
         for s in self.seeds:
             lines += [f"Seed {s.seed}: {gate.sentence}" for gate in s.gates if not gate.passed]
+            if s.verdict is not None and (s.verdict.flag or s.verdict.causes):
+                lines += [f"Seed {s.seed}: {sentence}" for sentence in s.verdict.sentences()]
         if not any(not gate.passed for s in self.seeds for gate in s.gates):
             lines.append("All gates pass.")
         if self.control:

@@ -36,6 +36,7 @@ from introspect.measure import (
 )
 from introspect.store import Store
 from introspect.study.protocol import StudyProtocol
+from introspect.study.trajectory import TrajectoryWatch
 from introspect.training import FineTuned, FineTuner, TrainingWarning
 from introspect.training.jobs import StoredJobs
 from introspect.training.replies import StoredReplies
@@ -156,6 +157,7 @@ class Stages:
         tuned["instilled"] = self._train(
             seed, "instilled", untuned, p.instil,
             lambda tuner, base: tuner.instil(base, draw.instil, draw.preferences), draw.instil.hash,
+            self._watch(p.instil.steps(len(draw.instil)), draw.measure, draw.preferences),
         )  # fmt: skip
         instilled = tuned["instilled"].ref
         choices["instilled"] = self._choices(seed, "instilled", instilled, draw.measure)
@@ -168,7 +170,7 @@ class Stages:
         if self.native:
             halves.append(("all", tuple(self.scenarios.ids)))
         for name, ids in halves:
-            tuned[name] = self._train_reports(seed, name, instilled, ids, draw.preferences)
+            tuned[name] = self._train_reports(seed, name, instilled, ids, draw)
             if name != "all":
                 reports[name] = self._reports(seed, name, tuned[name].ref, self.scenarios)
                 choices[name] = self._choices(seed, name, tuned[name].ref, draw.measure)
@@ -260,6 +262,7 @@ class Stages:
         spec: TrainingSpec,
         train: Callable[[FineTuner, ModelRef], FineTuned],
         data: object,
+        watch: TrajectoryWatch | None = None,
     ) -> FineTuned:
         # Each seed trains in its own order of examples.
         seeded = spec.model_copy(update={"seed": int(stream(seed, "training", name).integers(2**31))})
@@ -276,6 +279,7 @@ class Stages:
                 ),
                 on_canary="warn",
                 cache=StoredReplies(self.store),
+                watch=watch,
             )
             with warnings.catch_warnings():
                 # They are kept in the result and printed with it, once.
@@ -285,17 +289,22 @@ class Stages:
         inputs = [base.key, self.style.id, seeded.model_dump(mode="json"), data]
         return FineTuned.model_validate(self._step(seed, f"train {name}", inputs, compute))
 
-    def _train_reports(
-        self, seed: int, name: str, base: ModelRef, ids: Sequence[str], preferences: PreferenceSet
-    ) -> FineTuned:
+    def _train_reports(self, seed: int, name: str, base: ModelRef, ids: Sequence[str], draw: Draw) -> FineTuned:
         contexts = [self.scenarios.by_id(i) for i in ids]
         rng = int(stream(seed, "report training", name).integers(2**31))
         n = self.protocol.n_examples
         return self._train(
             seed, name, base, self.protocol.report,
-            lambda tuner, base: tuner.train_reports(base, contexts, preferences, n_per_scenario=n, rng=rng),
-            [preferences.hash, list(ids), n, rng],
+            lambda tuner, base: tuner.train_reports(base, contexts, draw.preferences, n_per_scenario=n, rng=rng),
+            [draw.preferences.hash, list(ids), n, rng],
+            self._watch(self.protocol.report.steps(n * len(contexts)), draw.measure, draw.preferences),
         )  # fmt: skip
+
+    def _watch(self, steps: int, trials: TrialSet, preferences: PreferenceSet) -> TrajectoryWatch | None:
+        if not self.protocol.looks:
+            return None
+        every = -(-steps // self.protocol.looks)
+        return TrajectoryWatch(every, trials, tuple(self.scenarios), self.style, preferences)
 
     def _step(self, seed: int, name: str, inputs: object, compute: Callable[[], Any]) -> Any:
         began = False

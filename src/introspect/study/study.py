@@ -17,7 +17,7 @@ from introspect.measure import AccuracyMetric
 from introspect.store import Durability, FolderLock, Store
 from introspect.study.arms import arms_of, drift_of, rises_of
 from introspect.study.costs import StudyPlan, plan_study
-from introspect.study.gates import gates_of
+from introspect.study.gates import gates_of, verdict_of
 from introspect.study.protocol import StudyProtocol
 from introspect.study.recipe import recipe_of
 from introspect.study.result import SeedResult, StudyResult
@@ -149,13 +149,17 @@ class Study:
     def _score(self, data: SeedData) -> SeedResult:
         arms = arms_of(data, self.metric)
         models = {"untuned": self.model, **{name: tuned.ref for name, tuned in data.tuned.items()}}
-        return SeedResult(data.seed, arms, rises_of(data, self.metric), drift_of(data), gates_of(data, arms), models)
+        return SeedResult(
+            data.seed, arms, rises_of(data, self.metric), drift_of(data), gates_of(data, arms), models,
+            verdict_of(data), {name: tuned.trajectory for name, tuned in data.tuned.items() if tuned.trajectory},
+        )  # fmt: skip
 
     def _claim(self, store: Store) -> None:
         """A folder holds one study; seeds may be added to it."""
         mine = {
             "model": self.model.identity(),
-            "protocol": self.protocol.model_dump(mode="json"),
+            # A study of before there were looks stays the study that it is.
+            "protocol": self.protocol.model_dump(mode="json", exclude=None if self.protocol.looks else {"looks"}),
             "style": self.words.id,
             "scenarios": _hash(self.scenarios),
             "native": _hash(self.native),

@@ -279,7 +279,7 @@ class FineTuner:
         outside = [o for o in after.outside if o is not None]
         return judge(
             after.chosen,
-            [self._style.parse_choice(e.answer, e.prompt.content).chosen for e in fresh],
+            [-1 if (k := self._style.parse_choice(e.answer, e.prompt.content).chosen) is None else k for e in fresh],
             n_options=max(len(e.prompt.content.options or "AB") for e in fresh),
             before=before.chosen,
             outside=float(np.mean(outside)) if outside else math.nan,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+from pydantic import JsonValue
 
 from introspect.backend.jobs import FolderJobs
 from introspect.backend.protocol import JobRecorder
@@ -120,13 +121,13 @@ class _Rank(FolderJobs):
     def __init__(self, folder: Path) -> None:
         first = os.environ.get("RANK", "0") == "0"
         super().__init__(folder, _tell if first else None)
-        self.state: dict[str, object] = {}
+        self.state: dict[str, JsonValue] = {}
 
-    def recall(self) -> dict[str, object]:  # type: ignore[override]
+    def recall(self) -> dict[str, JsonValue]:
         """Nothing: the parent has looked."""
         return {}
 
-    def record(self, state: dict[str, object]) -> None:  # type: ignore[override]
+    def record(self, state: dict[str, JsonValue]) -> None:
         """For the parent."""
         self.state = dict(state)
 
