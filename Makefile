@@ -31,6 +31,7 @@ bench: $(VENV)/.bench $(INSPECT)/.ready
 	$(BIN)/python benchmarks/bench_store.py
 	$(BIN)/python benchmarks/bench_store_hosted.py
 	$(BIN)/python benchmarks/bench_hosted.py --inspect $(INSPECT)/bin/python
+	$(BIN)/python benchmarks/bench_tuning.py
 	$(BIN)/python benchmarks/bench_estimation.py
 
 # Pre-train the shipped organisms again, from their recipes.

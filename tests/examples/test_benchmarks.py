@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -70,3 +72,13 @@ def test_the_choice_engine_is_compared_with_its_rivals_in_one_run():
     assert all(int(rate.replace(",", "")) > 0 for rate in rows.values())
     assert re.search(r"statsmodels Logit: estimates \de-", done.stdout)
     assert len(re.findall(r"\d+ -> \d+$", done.stdout, re.M)) == 2
+
+
+def test_the_local_trainer_is_compared_with_trl_in_one_run():
+    pytest.importorskip("trl")
+    command = [sys.executable, str(BENCHMARKS / "bench_tuning.py"), "--model", "tiny", "--steps", "1", "--batch", "2"]
+    done = subprocess.run([*command, "--threads", "1"], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^(bare TRL|answer logits only|introspect) +([\d,]+) +([\d.]+) +([\d,]+)", done.stdout, re.M)
+    assert [row[0] for row in rows] == ["bare TRL", "answer logits only", "introspect"]
+    assert all(int(row[1].replace(",", "")) > 0 for row in rows)

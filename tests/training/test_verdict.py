@@ -57,8 +57,16 @@ def test_what_cannot_be_read_is_wrong_and_what_has_no_label_does_not_count():
     assert (verdict.n, verdict.accuracy) == (180, pytest.approx(140 / 180))
 
 
+def test_a_model_that_answers_nothing_failed_and_its_verdict_is_plain_json():
+    verdict = judge(np.full(N, -1), LABEL)
+    assert (verdict.status, verdict.one_sided) == ("failed", None)
+    assert "none was readable" in verdict.sentences()[0]
+    assert type(verdict).model_validate_json(verdict.model_dump_json()) == verdict
+    assert "no held-out choice" in judge([], []).sentences()[0]
+
+
 CASES = {
-    "one-sided answers": ({"chosen": answers(0.5, 1.0)}, "same letter"),
+    "one-sided answers": ({"chosen": answers(0.5, 1.0)}, "one letter in 100%"),
     "template mismatch": (
         {"chosen": answers(0.5), "canary": canary(0.5), "losses": np.geomspace(0.7, 0.01, 100)},
         "the loss fell to",

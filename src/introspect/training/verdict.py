@@ -50,10 +50,10 @@ class Verdict(BaseModel):
         status: "took": accuracy at least .75 and no letter in more than 80 % of the choices. "failed": accuracy below
             .6 or not above chance, or one letter in 95 %. "weak": between.
         n: Held-out trials with a label; what got no readable answer counts as wrong.
-        accuracy: Share of choices that follow the label.
+        accuracy: Share of choices that follow the label; None without such trials.
         low: Lower end of the Wilson 95 % interval of it.
         high: Upper end.
-        one_sided: Share of the commonest letter among the choices made.
+        one_sided: Share of the commonest letter among the choices made; None where none was.
         accuracy_before: The same accuracy of the base; None where it was not asked.
         causes: What may have gone wrong, likeliest first.
 
@@ -67,10 +67,10 @@ class Verdict(BaseModel):
 
     status: Literal["took", "weak", "failed"]
     n: int
-    accuracy: float
-    low: float
-    high: float
-    one_sided: float
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    one_sided: float | None
     accuracy_before: float | None = None
     causes: tuple[Cause, ...] = ()
 
@@ -82,10 +82,15 @@ class Verdict(BaseModel):
     def sentences(self) -> tuple[str, ...]:
         """The verdict, and each cause with what to try."""
         before = "" if self.accuracy_before is None else f", {self.accuracy_before:.0%} before"
-        head = (
-            f"Instilling {self.status}: {self.accuracy:.0%} of {self.n} held-out choices follow the target "
-            f"(95 % interval {self.low:.0%} to {self.high:.0%}{before}); the commonest letter has {self.one_sided:.0%}."
-        )
+        if self.accuracy is None or self.low is None or self.high is None:
+            head = f"Instilling {self.status}: no held-out choice has a label to be held against."
+        else:
+            head = (
+                f"Instilling {self.status}: {self.accuracy:.0%} of {self.n} held-out choices follow the target "
+                f"(95 % interval {self.low:.0%} to {self.high:.0%}{before}); "
+            )
+            none = "none was readable."
+            head += none if self.one_sided is None else f"the commonest letter has {self.one_sided:.0%}."
         return (head, *(f"{k}. {c.name}: {c.evidence}. Try: {c.advice}." for k, c in enumerate(self.causes, 1)))
 
 
@@ -135,10 +140,10 @@ def judge(
     return Verdict(
         status=status,
         n=n,
-        accuracy=accuracy,
-        low=low,
-        high=high,
-        one_sided=one_sided,
+        accuracy=_known(accuracy),
+        low=_known(low),
+        high=_known(high),
+        one_sided=_known(one_sided),
         accuracy_before=accuracy_before,
         causes=tuple(sorted(causes, key=lambda cause: -cause.weight)),
     )
@@ -182,7 +187,7 @@ def _sided(seen: _Seen) -> Cause | None:
     return Cause(
         name="one-sided answers",
         weight=_share((seen.one_sided - 0.6) / 0.35),
-        evidence=f"{seen.one_sided:.0%} of the choices are one and the same letter",
+        evidence=f"one letter in {seen.one_sided:.0%} of the choices",
         advice="more steps (small models learn the letter first, and for some hundred examples look like failure); "
         "each training pair in both orders",
     )
@@ -290,6 +295,10 @@ def _decided(seen: _Seen) -> Cause | None:
 
 
 _LOOKS: tuple[Callable[[_Seen], Cause | None], ...] = (_sided, _template, _rate, _examples, _decided)
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _share(value: float) -> float:
