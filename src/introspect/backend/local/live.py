@@ -11,6 +11,7 @@ import torch
 from introspect.backend.local.backend import TransformersBackend
 from introspect.backend.local.bases import Base
 from introspect.backend.local.chat import ChatCodec
+from introspect.backend.local.sharing import find_sharing
 from introspect.backend.wire import ModelRef
 
 __all__ = ["LiveBackend", "live_base"]
@@ -46,12 +47,14 @@ class LiveBackend(TransformersBackend):
 def live_base(model: Any, codec: ChatCodec, device: torch.device) -> Base:
     """A base around a model that is being trained."""
     seat: Any = _Seat(model)
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     return Base(
-        model=model.get_base_model() if hasattr(model, "get_base_model") else model,
+        model=inner,
         codec=codec,
         context_length=getattr(model.config.get_text_config(), "max_position_embeddings", None),
         device=device,
         dtype=model.dtype,
+        sharing=find_sharing(inner.eval(), device),
         seat=seat,
         lock=threading.Lock(),
     )

@@ -35,6 +35,7 @@ from introspect.backend.local.chat import ChatCodec, TokenisedExample
 from introspect.backend.local.examples import ExampleCheck, tokenise
 from introspect.backend.local.launch import processes_asked, world_size
 from introspect.backend.local.live import live_base
+from introspect.backend.local.loading import Loading
 from introspect.backend.local.schedule import rate_factor
 from introspect.backend.protocol import JobRecorder, ModelBackend
 from introspect.backend.training import TrainingSet, TrainingSpec
@@ -179,7 +180,9 @@ class TransformersTrainer:
                 model = PeftModel.from_pretrained(model, str(weights.adapter)).merge_and_unload()
             yield model.requires_grad_(True)
             return
-        resident = acquire(weights, self._device, pick_dtype(self._device, asked_dtype(base)))
+        resident = acquire(
+            weights, self._device, pick_dtype(self._device, asked_dtype(base)), Loading.of(base.settings)
+        )
         with resident.lock:
             plain = resident.seat.wear(None, None)
             cached = plain.config.use_cache
