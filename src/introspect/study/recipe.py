@@ -26,7 +26,7 @@ __all__ = ["recipe_of", "study_of"]
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (ModelRef, StudyProtocol, ChatStyle, OrganismStyle, AccuracyMetric)
 }
-_LEFT_OUT = ("out", "durability", "batch")  # how, and not what
+_LEFT_OUT = ("out", "durability", "batch", "budget")  # how, and not what
 
 
 def recipe_of(study: Study) -> dict[str, JsonValue]:

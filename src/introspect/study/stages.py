@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -40,6 +40,9 @@ from introspect.study.trajectory import TrajectoryWatch
 from introspect.training import FineTuned, FineTuner, TrainingWarning
 from introspect.training.jobs import StoredJobs
 from introspect.training.replies import StoredReplies
+
+if TYPE_CHECKING:
+    from introspect.backend import Budget
 
 __all__ = ["Draw", "SeedData", "Stages", "Watcher"]
 
@@ -124,6 +127,7 @@ class Stages:
         style: Words prompts and reads answers.
         watcher: Who is told.
         batch: Whether models are asked through their service's Batch API.
+        budget: What asking them may cost.
     """
 
     store: Store
@@ -135,6 +139,7 @@ class Stages:
     style: PromptStyle
     watcher: Watcher
     batch: bool = False
+    budget: Budget | None = None
 
     def run(self, seed: int) -> SeedData:
         """All stages of a seed, in order. What an earlier run finished is not repeated.
@@ -252,7 +257,7 @@ class Stages:
 
     def _open(self, ref: ModelRef) -> ModelBackend:
         jobs = StoredJobs(self.store, f"batches {ref.key}", self.folder / "batches") if self.batch else None
-        return open_model(ref, StoredReplies(self.store), batches=jobs)
+        return open_model(ref, StoredReplies(self.store), budget=self.budget, batches=jobs)
 
     def _train(
         self,
@@ -279,6 +284,7 @@ class Stages:
                 ),
                 on_canary="warn",
                 cache=StoredReplies(self.store),
+                open=lambda ref, cache: open_model(ref, cache, budget=self.budget),
                 watch=watch,
             )
             with warnings.catch_warnings():

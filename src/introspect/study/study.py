@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -24,6 +25,9 @@ from introspect.study.result import SeedResult, StudyResult
 from introspect.study.stages import SeedData, Stages, Watcher
 from introspect.study.surroundings import surroundings
 from introspect.study.watch import SilentWatcher
+
+if TYPE_CHECKING:
+    from introspect.backend import Budget
 
 __all__ = ["Study"]
 
@@ -51,6 +55,8 @@ class Study:
         control: What is known about the model by construction, printed with the result.
         durability: "kill": what is paid for survives the death of the process; "full": a loss of power too.
         batch: Ask through the service's Batch API (models of provider "openai"): cheaper, within a day a stage.
+        budget: What asking a hosted model may cost; not together with `batch`. The run stops before the call that could
+            break the cap, and goes on where it stopped when it is run again with more. Training is not counted.
 
     Raises:
         ConfigError: Settings that cannot make a study.
@@ -79,6 +85,7 @@ class Study:
     control: str = ""
     durability: Durability = "kill"
     batch: bool = False
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         if len(self.scenarios) < self.protocol.n_folds:
@@ -121,7 +128,7 @@ class Study:
             self._claim(store)
             stages = Stages(
                 store, (folder / "models").absolute(), self.model, ScenarioSet(self.scenarios),
-                ScenarioSet(self.native), self.protocol, self.words, told, self.batch,
+                ScenarioSet(self.native), self.protocol, self.words, told, self.batch, self.budget,
             )  # fmt: skip
             result = self.analyse(stages)
             store.manifest["recipe"] = recipe_of(self)  # as it is now: seeds may have been added
