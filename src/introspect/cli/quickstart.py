@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from introspect.errors import BackendError, ConfigError, MissingExtraError
+from introspect.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from introspect.backend import ModelRef
     from introspect.study import Study
 
 __all__ = ["add_parser"]
@@ -92,29 +91,14 @@ def _quickstart(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace) -> Study:
+    from introspect.backend.models import ref_of
     from introspect.study import chat_study, organism_study
 
     seeds = tuple(range(options.seeds))
     if options.model is None:
         name = options.organism or "shared"
         return organism_study(name, out=options.out or _default_out(name), seeds=seeds)
-    return chat_study(_chat_model(options.model), out=options.out or _default_out(options.model), seeds=seeds)
-
-
-def _chat_model(name: str) -> ModelRef:
-    from introspect.backend import ModelRef
-    from introspect.backend.models import PACKAGED, model_ref
-
-    if name in PACKAGED:
-        return model_ref(name)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return ModelRef(provider="transformers", model=str(folder.resolve()))
-    if name.count("/") == 1 and all(name.split("/")):
-        return ModelRef(provider="transformers", model=name)
-    raise BackendError(
-        f"unknown model {name!r}: it is none of {', '.join(PACKAGED)}, no folder, and no hub id like owner/name"
-    )
+    return chat_study(ref_of(options.model), out=options.out or _default_out(options.model), seeds=seeds)
 
 
 def _default_out(name: str) -> Path:

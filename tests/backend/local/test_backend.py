@@ -145,7 +145,7 @@ def test_replies_say_what_computed_them(backend):
 def test_a_batch_too_large_for_the_memory_is_halved(tiny, monkeypatch):
     from introspect.backend.local import asking
 
-    whole = asking.run_prompts
+    whole = asking.run_tree
 
     def small_memory(model, prompts, **kwargs):
         if len(prompts) > 2:
@@ -153,10 +153,146 @@ def test_a_batch_too_large_for_the_memory_is_halved(tiny, monkeypatch):
         return whole(model, prompts, **kwargs)
 
     expected = ask(TransformersBackend(tiny), letters(7))
-    monkeypatch.setattr(asking, "run_prompts", small_memory)
+    monkeypatch.setattr(asking, "run_tree", small_memory)
     got = ask(TransformersBackend(tiny), letters(7))
     for one, other in zip(got, expected, strict=True):
         assert one.answer_logprobs == pytest.approx(other.answer_logprobs, abs=1e-4)
+
+
+def test_what_was_asked_again_for_lack_of_memory_says_so_and_nothing_is_lost(tiny, monkeypatch, caplog):
+    from introspect.backend.local import asking
+
+    whole, lengths = asking.run_tree, []
+
+    def watched(model, prompts, **kwargs):
+        lengths.extend(map(len, prompts))
+        return whole(model, prompts, **kwargs)
+
+    def small_memory(model, prompts, **kwargs):
+        if len(prompts) > 2 or max(lengths) in map(len, prompts):
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return whole(model, prompts, **kwargs)
+
+    longest = question("Which boat would you take? A: speed 3 knots, B: speed 1111, or none?", answers=("A", "B"))
+    requests = [*letters(7), longest]
+    monkeypatch.setattr(asking, "run_tree", watched)
+    expected = ask(TransformersBackend(tiny), requests)
+    monkeypatch.setattr(asking, "run_tree", small_memory)
+    got = ask(TransformersBackend(tiny), requests)
+    for one, other in zip(got[:-1], expected, strict=False):
+        assert one.answer_logprobs == pytest.approx(other.answer_logprobs, abs=1e-4)
+    assert any("too little for" in reply.provenance.get("memory", "") for reply in got[:-1])
+    assert got[-1].status == "failed"
+    assert "out of memory on this prompt alone" in got[-1].reason
+    assert "smaller model or dtype" in got[-1].reason
+    assert "out of memory on" in caplog.text
+
+
+def test_an_error_that_is_not_about_memory_comes_after_the_replies_before_it(tiny, monkeypatch):
+    from introspect.backend.local import asking
+
+    whole, calls = asking.run_tree, []
+
+    def breaks(model, prompts, **kwargs):
+        calls.append(len(prompts))
+        if len(calls) > 2:
+            raise RuntimeError("a wire came loose")
+        return whole(model, prompts, **kwargs)
+
+    seen = []
+
+    async def read():
+        async for index, _ in TransformersBackend(tiny, batch_size=2).generate(letters(7)):
+            seen.append(index)
+
+    monkeypatch.setattr(asking, "run_tree", breaks)
+    with pytest.raises(RuntimeError, match="wire"):
+        run_sync(read)
+    assert len(seen) == 4
+
+
+def test_letters_that_are_no_tokens_of_their_own_are_written_out_and_the_reply_says_why(tmp_path):
+    from tokenizers import normalizers
+
+    from .conftest import make_model, make_tokenizer
+
+    # A vocabulary that writes a capital as a mark and a small letter: A and B both begin with the mark.
+    make_model(tmp_path)
+    tokenizer = make_tokenizer()
+    capitals = [normalizers.Replace(letter, f"^{letter.lower()}") for letter in "AB"]
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(capitals)
+    tokenizer.save_pretrained(tmp_path)
+    backend = open_model(ModelRef(provider="transformers", model=str(tmp_path)))
+    (reply,) = ask(backend, letters(1, max_tokens=2))
+    assert reply.status in {"completed", "truncated"}
+    assert reply.answer_logprobs is None
+    assert "'A' and 'B' begin with the same token" in reply.provenance["readout"]
+    assert "'A' and 'B' begin with the same token" in run_sync(backend.probe).notes[0]
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"speed": {"type": "integer", "minimum": -100, "maximum": 100}, "sure": {"type": "boolean"}},
+    "required": ["speed", "sure"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_a_schema_holds_each_reply_of_a_batch_that_asks_for_it(backend, temperature):
+    import json
+
+    pytest.importorskip("llguidance")
+    forced = [question(f"{i}?", json_schema=SCHEMA, max_tokens=60, temperature=temperature) for i in range(3)]
+    free = question("How heavily?", max_tokens=8)
+    begun = question("And now?", json_schema=SCHEMA, prefill='{"speed": ', max_tokens=60)
+    *held, loose, prefilled = ask(backend, [*forced, free, begun])
+    for reply in (*held, prefilled):
+        assert reply.status == "completed"
+        found = json.loads(reply.text)
+        assert set(found) == {"speed", "sure"}
+        assert -100 <= found["speed"] <= 100
+    assert loose.text == ask(backend, [free])[0].text
+    assert run_sync(backend.probe).json_schema
+
+
+def test_a_schema_that_cannot_be_enforced_fails_that_request_alone(backend, monkeypatch):
+    pytest.importorskip("llguidance")
+    bad = question("?", json_schema={"type": "nonsense"}, max_tokens=4)
+    wrong = question("?", json_schema=SCHEMA, prefill="Well, ", max_tokens=4)
+    good = question("How heavily?", max_tokens=4)
+    one, two, three = ask(backend, [bad, wrong, good])
+    assert "cannot be enforced" in one.reason
+    assert "prefill" in two.reason
+    assert three.status != "failed"
+    monkeypatch.setitem(__import__("sys").modules, "llguidance", None)
+    (reply,) = ask(backend, [question("?", json_schema=SCHEMA)])
+    assert "introspect-lm[structured]" in reply.reason
+
+
+def test_layers_can_be_spread_by_a_device_map(tiny):
+    spread = tiny.model_copy(update={"settings": {**tiny.settings, "device_map": {"": "cpu"}}})
+    for one, other in zip(ask(open_model(spread), letters(3)), ask(open_model(tiny), letters(3)), strict=True):
+        assert one.answer_logprobs == pytest.approx(other.answer_logprobs, abs=1e-6)
+
+
+def test_four_bits_without_bitsandbytes_say_what_to_install(tiny, monkeypatch):
+    from introspect.backend.local import loading
+    from introspect.errors import MissingExtraError
+
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"bitsandbytes.*introspect-lm\[quantize\]"):
+        open_model(tiny.model_copy(update={"settings": {"quantize": "4bit"}}))
+
+
+def test_a_hub_that_cannot_be_reached_is_one_clear_line(monkeypatch, tmp_path):
+    import huggingface_hub.constants as hub
+
+    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    with pytest.raises(BackendError, match="introspect models get smollm2") as caught:
+        open_model(ModelRef(provider="transformers", model="owner/some-model"))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +301,9 @@ def test_a_batch_too_large_for_the_memory_is_halved(tiny, monkeypatch):
         ({"model": "/no/such/folder"}, "cannot load"),
         ({"settings": {"dtyp": "float32"}}, "dtyp"),
         ({"settings": {"dtype": "float8"}}, "float8"),
+        ({"settings": {"quantize": "3bit"}}, "4bit"),
+        ({"settings": {"device_map": 7}}, "device_map"),
+        ({"model": "/no/such/file.gguf"}, "no such folder or file"),
         ({"revision": "sha256:0000"}, "another version"),
         ({"adapter": "abc"}, "location"),
         ({"adapter": "abc", "location": "/no/such/place"}, "/no/such/place"),

@@ -16,16 +16,17 @@ __all__ = ["Openings", "first_tokens", "read_answers", "read_batch"]
 _VARIANTS = ("{}", " {}", "\n{}")  # how a model may begin to write an answer: at once, after a space, on a new line
 
 
-def first_tokens(codec: ChatCodec, prompt_text: str, answers: Sequence[str]) -> dict[str, tuple[int, ...]] | None:
+def first_tokens(codec: ChatCodec, prompt_text: str, answers: Sequence[str]) -> dict[str, tuple[int, ...]] | str:
     """The tokens that can begin each answer at the end of this prompt.
 
     Every variant is tokenised where it would stand; one that melts into the prompt's last token cannot occur there.
 
     Returns:
-        Token ids per answer, or None where they do not tell the answers apart (two answers begin with one token).
+        Token ids per answer, or why they do not tell the answers apart.
     """
     prompt = codec.encode(prompt_text)
     found: dict[str, tuple[int, ...]] = {}
+    owner: dict[int, str] = {}
     for answer in answers:
         ids = set()
         for variant in _VARIANTS:
@@ -35,9 +36,13 @@ def first_tokens(codec: ChatCodec, prompt_text: str, answers: Sequence[str]) -> 
                 token = whole[len(prompt)]
                 if codec.decode([token]).strip():
                     ids.add(token)
+        if not ids:
+            return f"{answer!r} has no token to begin with after this prompt"
+        for token in ids:
+            if owner.setdefault(token, answer) != answer:
+                return f"{owner[token]!r} and {answer!r} begin with the same token"
         found[answer] = tuple(sorted(ids))
-    every = [token for ids in found.values() for token in ids]
-    return found if all(found.values()) and len(set(every)) == len(every) else None
+    return found
 
 
 class Openings:
@@ -49,10 +54,10 @@ class Openings:
 
     def __init__(self, codec: ChatCodec) -> None:
         self._codec = codec
-        self._known: dict[tuple[str, tuple[str, ...]], dict[str, tuple[int, ...]] | None] = {}
+        self._known: dict[tuple[str, tuple[str, ...]], dict[str, tuple[int, ...]] | str] = {}
 
-    def of(self, request: Request, prompt_text: str) -> dict[str, tuple[int, ...]] | None:
-        """The answers' first tokens, or None where this request's answer has to be written out."""
+    def of(self, request: Request, prompt_text: str) -> dict[str, tuple[int, ...]] | str | None:
+        """The answers' first tokens; why there are none, in words; None where no answers are to be read."""
         if not request.answers or request.thinking:
             return None
         key = (prompt_text[-64:], request.answers)  # no token reaches further back than that

@@ -16,6 +16,7 @@ from introspect.backend.local.bases import Base
 from introspect.backend.local.chat import ChatCodec
 from introspect.backend.local.decode import Continuation, continue_pass, exact, pick
 from introspect.backend.local.forward import Pass, run_prompts
+from introspect.backend.local.schemas import SchemaGuide
 from introspect.backend.local.tree import Trunk, run_tree
 from introspect.backend.tokens import TokenLogprob
 from introspect.backend.wire import Reply, Request, Usage, canonical
@@ -36,12 +37,14 @@ class Asked:
         request: As it came.
         prompt: Token ids.
         openings: First tokens of its answers, where they are read off the logits; else the answer is written out.
+        unread: Why answers that were to be read are written out.
     """
 
     index: int
     request: Request
     prompt: tuple[int, ...]
     openings: dict[str, tuple[int, ...]] | None
+    unread: str | None = None
 
 
 def answer(base: Base, model: Any, job: Sequence[Asked], trunk: Trunk) -> Iterator[tuple[int, Reply]]:
@@ -121,8 +124,16 @@ def _answer(base: Base, model: Any, job: Sequence[Asked], trunk: Trunk) -> list[
         rngs=[_rng(asked.request) for asked in job],
         stops=base.codec.stop_ids,
         shrink=base.sharing.mode == "tree",
+        guides=_guides(base, job),
     )
     return [_written(base.codec, asked, done) for asked, done in zip(job, written, strict=True)]
+
+
+def _guides(base: Base, job: Sequence[Asked]) -> list[SchemaGuide | None]:
+    if all(asked.request.json_schema is None for asked in job):
+        return []
+    asked_for = [(asked.request.json_schema, asked.request.prefill) for asked in job]
+    return [None if schema is None else base.schemas.start(schema, prefill) for schema, prefill in asked_for]
 
 
 def _read(codec: ChatCodec, job: Sequence[Asked], logits: torch.Tensor) -> list[Reply]:
@@ -154,6 +165,7 @@ def _written(codec: ChatCodec, asked: Asked, done: Continuation) -> Reply:
         text=(asked.request.prefill or "") + text,
         thinking_text=thought,
         usage=Usage(prompt_tokens=len(asked.prompt), completion_tokens=len(done.ids) + done.ended),
+        provenance={} if asked.unread is None else {"readout": f"text alone: {asked.unread}"},
     )
 
 

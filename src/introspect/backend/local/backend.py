@@ -16,11 +16,12 @@ from introspect.backend.local.asking import Asked, answer, opening_tokens
 from introspect.backend.local.bases import Base, acquire, asked_dtype, pick_device, pick_dtype, weights_of
 from introspect.backend.local.loading import Loading
 from introspect.backend.local.packs import plan_padded, plan_tree
+from introspect.backend.local.schemas import available
 from introspect.backend.local.tree import Trunk
 from introspect.backend.streaming import closable
 from introspect.backend.tokens import TokenLogprob
 from introspect.backend.wire import Capabilities, Message, ModelInfo, ModelRef, Reply, Request
-from introspect.errors import BackendError
+from introspect.errors import BackendError, MissingExtraError
 
 __all__ = ["TransformersBackend"]
 
@@ -35,7 +36,9 @@ class TransformersBackend:
     A request with `answers` costs one forward pass: every answer's log-probability is that of the tokens that can
     begin it (``A`` and `` A``), at the place where the model would start to write; `text` is the token that it would
     write there. Answers that begin with the same token cannot be told apart so; such a request is answered in text
-    alone, and its provenance says why. Other requests are written out, greedily at temperature 0, else from a random
+    alone, and its provenance says why. A request with a `json_schema` is held to it where llguidance is installed (the
+    extra ``structured``), and fails where it is not: forcing a form changes what is measured, so none is by default.
+    Other requests are written out, greedily at temperature 0, else from a random
     stream that depends on the request and on nothing else. A reasoning model does not think unless the request grants
     it a budget.
 
@@ -107,10 +110,10 @@ class TransformersBackend:
             system_role=codec.system_role,
             seed=True,
             prefill=True,
-            json_schema=False,
+            json_schema=available(),
             thinking="enable_thinking" in str(codec.tokenizer.chat_template),
             calls=1,
-            notes=() if seen else (f"no answer log-probabilities: {reply.reason or 'A and B begin alike'}",),
+            notes=() if seen else (f"no answer log-probabilities: {reply.reason or reply.provenance.get('readout')}",),
         )
 
     async def generate(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply]]:
@@ -151,7 +154,12 @@ class TransformersBackend:
         for index, request in enumerate(requests):
             try:
                 text = codec.prompt_text(request)
-                asked = Asked(index, request, codec.encode(text), openings.of(request, text))
+                found = openings.of(request, text)
+                ids = codec.encode(text)
+                if isinstance(found, str):
+                    asked = Asked(index, request, ids, None, found)
+                else:
+                    asked = Asked(index, request, ids, found)
                 problem = self._problem(asked)
             except Exception as error:  # a template may raise anything about one conversation; the others go on
                 problem = f"cannot render the prompt: {error}"
@@ -173,6 +181,12 @@ class TransformersBackend:
     def _problem(self, asked: Asked) -> str | None:
         if asked.request.messages[-1].role != "user":
             return "the last message is not the user's; use prefill to begin the answer"
+        schema = asked.request.json_schema
+        if schema is not None and asked.openings is None:
+            try:
+                self._base().schemas.start(schema, asked.request.prefill)
+            except (BackendError, MissingExtraError) as error:
+                return str(error)
         limit = self._info.context_length
         room = asked.request.max_tokens if asked.openings is None else 1
         if limit is not None and len(asked.prompt) + room > limit:

@@ -17,6 +17,7 @@ import torch
 from introspect.backend.local.adapters import AdapterSeat, verify_adapter
 from introspect.backend.local.chat import ChatCodec
 from introspect.backend.local.loading import Loading, files_of, refusal
+from introspect.backend.local.schemas import Schemas
 from introspect.backend.local.sharing import Sharing, find_sharing
 from introspect.backend.models import resolve
 from introspect.backend.wire import ModelRef
@@ -69,6 +70,7 @@ class Base:
         device: Where it takes its tokens.
         dtype: What it computes in.
         sharing: How far prompts may be run together on it.
+        schemas: Holds replies to JSON schemas.
         seat: Puts adapters on it.
         lock: Held by whoever runs it: another user may want another adapter.
     """
@@ -79,6 +81,7 @@ class Base:
     device: torch.device
     dtype: torch.dtype
     sharing: Sharing
+    schemas: Schemas
     seat: AdapterSeat
     lock: threading.Lock
 
@@ -174,6 +177,7 @@ def acquire(weights: Weights, device: torch.device, dtype: torch.dtype, loading:
                 device=entrance,
                 dtype=dtype,
                 sharing=find_sharing(model, entrance),
+                schemas=Schemas(codec),
                 seat=AdapterSeat(model, merge=dtype == torch.float32 and loading.quantize is None),
                 lock=threading.Lock(),
             )

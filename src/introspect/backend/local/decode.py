@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from introspect.backend.local.forward import Pass, call, past_of, takes
+
+if TYPE_CHECKING:
+    from introspect.backend.local.schemas import SchemaGuide
 
 __all__ = ["Continuation", "continue_pass", "exact", "pick"]
 
@@ -56,6 +59,7 @@ def continue_pass(
     rngs: Sequence[np.random.Generator | None],
     stops: Collection[int],
     shrink: bool,
+    guides: Sequence[SchemaGuide | None] = (),
 ) -> list[Continuation]:
     """Write on from a pass over prompts.
 
@@ -67,6 +71,7 @@ def continue_pass(
         rngs: Random streams, per prompt.
         stops: Tokens that end a turn.
         shrink: Whether finished rows may be taken out of the cache.
+        guides: What holds a reply to its schema, per prompt; empty where no reply has one.
     """
     written: list[list[int]] = [[] for _ in limits]
     ended = [False] * len(limits)
@@ -79,14 +84,19 @@ def continue_pass(
         for row, prompt in enumerate(rows):
             if prompt in done:
                 continue
-            token = pick(logits[row], temperatures[prompt], rngs[prompt])
+            guide = guides[prompt] if guides else None
+            seen = logits[row] if guide is None else guide.allow(logits[row])
+            token = pick(seen, temperatures[prompt], rngs[prompt])
             if token in stops:
                 ended[prompt] = True
                 done.add(prompt)
                 continue
             written[prompt].append(token)
             following[row] = token
-            if len(written[prompt]) >= limits[prompt]:
+            if guide is not None:
+                guide.take(token)
+                ended[prompt] = guide.finished
+            if ended[prompt] or len(written[prompt]) >= limits[prompt]:
                 done.add(prompt)
         alive = [row for row, prompt in enumerate(rows) if prompt not in done]
         if not alive:

@@ -11,6 +11,7 @@ import torch
 from introspect.backend.local.backend import TransformersBackend
 from introspect.backend.local.bases import Base
 from introspect.backend.local.chat import ChatCodec
+from introspect.backend.local.schemas import Schemas
 from introspect.backend.local.sharing import find_sharing
 from introspect.backend.wire import ModelRef
 
@@ -55,6 +56,7 @@ def live_base(model: Any, codec: ChatCodec, device: torch.device) -> Base:
         device=device,
         dtype=model.dtype,
         sharing=find_sharing(inner.eval(), device),
+        schemas=Schemas(codec),
         seat=seat,
         lock=threading.Lock(),
     )
