@@ -29,6 +29,7 @@ _BUILT_IN = {
     "organism": "introspect.subjects.organism.provider:PROVIDER",
     "transformers": "introspect.backend.local.provider:PROVIDER",
     "openai": "introspect.backend.openai.provider:PROVIDER",
+    "tinker": "introspect.backend.tinker.provider:PROVIDER",
 }
 
 

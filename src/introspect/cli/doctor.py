@@ -26,17 +26,36 @@ def add_parser(commands: _SubParsersAction[Any]) -> None:
         help="see what an OpenAI-compatible server really does",
         description="Ask a server a dozen short questions and name what it answers 200 to and ignores: "
         "log-probabilities, n, seeds, JSON schemas, prefilled answers, or the model's name. Its key is taken from the "
-        "environment.",
+        "environment. `introspect doctor tinker` samples, trains a few steps and samples again, in about two minutes.",
     )
-    doctor.add_argument("url", metavar="URL", help="for example http://localhost:8000/v1")
+    doctor.add_argument("url", metavar="URL", help="for example http://localhost:8000/v1; or tinker")
     doctor.add_argument("--model", metavar="NAME", help="which model to ask (default: the only one it serves)")
     doctor.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     doctor.set_defaults(run=_doctor)
 
 
+def _tinker(options: argparse.Namespace) -> int:
+    from introspect.backend.portal import run_sync
+    from introspect.backend.tinker.checkup import Step, check_up
+
+    def say(step: Step) -> None:
+        if not options.json:
+            print(f"{step.name:<24} {'works' if step.works else 'DOES NOT':<8} {step.detail}", flush=True)
+
+    steps = run_sync(check_up, options.model, None, say)
+    whole = all(step.works for step in steps)
+    if options.json:
+        print(json.dumps({"works": whole, "steps": [step._asdict() for step in steps]}, ensure_ascii=False))
+    else:
+        print("\nAll of it works." if whole else "\nNot all of it works; the lines above say what does not.")
+    return 0 if whole else 1
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from introspect.backend.portal import run_sync
 
+    if options.url == "tinker":
+        return _tinker(options)
     server, model, findings, calls = run_sync(_examine, options.url, options.model)
     lies = [finding for finding in findings if finding.state == "ignored"]
     if options.json:
