@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.trial_set import TrialSet
 from introspect.measure.choice_table import ChoiceTable
+from introspect.measure.newton import fit_map
 
-__all__ = ["ScenarioChoices", "by_scenario", "chosen_of"]
+__all__ = ["ScenarioChoices", "alike", "by_scenario", "chosen_of", "fit_each"]
 
 Floats = NDArray[np.float64]
 
@@ -97,4 +99,42 @@ def by_scenario(choices: ChoiceTable | TrialSet) -> list[ScenarioChoices]:
             found.append(
                 ScenarioChoices(scenario, block.values[kept], encoded[kept], picks[kept], len(rows) - len(kept))
             )
+    return found
+
+
+def alike(choices: Sequence[ScenarioChoices], at_once: int = 0) -> Iterator[list[int]]:
+    """Places of scenarios whose designs have the same shape, so that they can be stacked.
+
+    Args:
+        choices: Scenarios; those without usable choices are left out.
+        at_once: Most places that are given together; all if 0.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, part in enumerate(choices):
+        if part.n:
+            groups.setdefault(part.encoded.shape, []).append(place)
+    for group in groups.values():
+        size = at_once or len(group)
+        yield from (group[first : first + size] for first in range(0, len(group), size))
+
+
+def fit_each(choices: Sequence[ScenarioChoices], tau: float, intercept_sd: float) -> list[tuple[Floats, Floats]]:
+    """The ridge fit of every scenario: coefficients [Q], weights before intercepts, and their covariance [Q, Q].
+
+    Args:
+        choices: Scenarios. One without usable choices gets the prior.
+        tau: Prior scale of the weights, in logits.
+        intercept_sd: Prior scale of the intercepts.
+    """
+
+    def prior(part: ScenarioChoices) -> Floats:
+        sides = part.n_options - 1
+        return np.concatenate([np.full(part.encoded.shape[2], tau), np.full(sides, intercept_sd)])
+
+    found = [(np.zeros(len(sd)), np.diag(sd**2)) for sd in map(prior, choices)]
+    for group in alike(choices, at_once=1000):
+        design = np.stack([choices[i].design() for i in group])
+        fit = fit_map(design, np.stack([choices[i].outcome for i in group]), prior(choices[group[0]]))
+        for row, i in enumerate(group):
+            found[i] = fit.coef[row], fit.cov[row]
     return found

@@ -9,18 +9,23 @@ Bartlett's correction does not mend it), so it is referred to permuted choices, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from introspect._random import RNG, root_seed, stream
-from introspect.measure.by_scenario import ScenarioChoices
+from introspect.measure.by_scenario import ScenarioChoices, alike
 from introspect.measure.newton import fit_map
+from introspect.measure.replicates import fit_replicates
 
-__all__ = ["LikelihoodRatio", "ScoreTest", "likelihood_ratio", "score_statistic", "score_test"]
+__all__ = ["LikelihoodRatio", "ScoreTest", "likelihood_ratio", "likelihood_ratios", "score_statistic", "score_test"]
 
 Floats = NDArray[np.float64]
+
+AT_ONCE = 20
+"""Scenarios whose permutations are held together."""
 
 LOOSE = 1e3
 """Prior scale, in logits, at which a fit is maximum likelihood for all purposes but stays finite."""
@@ -154,21 +159,53 @@ def likelihood_ratio(choices: ScenarioChoices, rng: RNG, n_permutations: int = 1
         >>> likelihood_ratio(by_scenario(chooser)[0], rng=0).p
         0.005
     """
-    counts = np.bincount(choices.chosen, minlength=choices.n_options)
-    if not choices.n or counts.max() == choices.n:
-        return LikelihoodRatio(float("nan"), float("nan"), n_permutations)
-    null = float((counts[counts > 0] * np.log(counts[counts > 0] / choices.n)).sum())
-    shuffle = stream(root_seed(rng), "likelihood ratio", choices.scenario.id).random((n_permutations, choices.n))
-    orders = np.concatenate([np.arange(choices.n)[None], shuffle.argsort(axis=1)])
-    design = choices.design()
+    return likelihood_ratios([choices], rng, n_permutations)[choices.scenario.id]
+
+
+def likelihood_ratios(
+    choices: Sequence[ScenarioChoices], rng: RNG, n_permutations: int = 199
+) -> dict[str, LikelihoodRatio]:
+    """`likelihood_ratio` of every scenario, by its id: many small fits are quickest together."""
+    root = root_seed(rng)
+    unknown = LikelihoodRatio(float("nan"), float("nan"), n_permutations)
+    found = {part.scenario.id: unknown for part in choices}
+    tested = [part for part in choices if part.n and np.ptp(part.chosen)]
+    for group in alike(tested, at_once=AT_ONCE):
+        parts = [tested[i] for i in group]
+        permuted = []
+        for part in parts:
+            shuffle = stream(root, "likelihood ratio", part.scenario.id).random((n_permutations, part.n))
+            permuted.append(part.outcome[shuffle.argsort(axis=1)])
+        design = np.stack([part.design() for part in parts])
+        # Preferences take more steps to fit than none, so the choices as they were are fitted apart.
+        seen = _general(design, np.stack([part.outcome for part in parts])[:, None])[:, 0]
+        drawn = _likelihoods(design, np.stack(permuted))
+        for part, own, others in zip(parts, seen, drawn, strict=True):
+            counts = np.bincount(part.chosen)
+            null = float((counts[counts > 0] * np.log(counts[counts > 0] / part.n)).sum())
+            # Fits stop a hair below their maximum, so equals are told from smaller ones with some slack.
+            as_large = int((2.0 * (others - own) >= -1e-4).sum())
+            statistic = max(2.0 * (float(own) - null), 0.0)
+            found[part.scenario.id] = LikelihoodRatio(statistic, (1 + as_large) / (n_permutations + 1), n_permutations)
+    return found
+
+
+def _general(design: Floats, outcome: Floats) -> Floats:
+    """`_likelihoods` of any number of options, one fit after the other."""
+    many = np.repeat(design, outcome.shape[1], axis=0)
     fit = fit_map(
-        np.broadcast_to(design, (len(orders), *design.shape)),
-        choices.outcome[orders],
-        np.full(design.shape[2], LOOSE),
-        tolerance=1e-4,
+        many, outcome.reshape(-1, *outcome.shape[2:]), np.full(design.shape[3], LOOSE), tolerance=1e-4,
         max_iterations=60,
-    )
-    gain = 2.0 * (fit.log_likelihood - null)
-    # Fits stop a hair below their maximum, so equals are told from smaller ones with some slack.
-    as_large = int((gain[1:] >= gain[0] - 1e-4).sum())
-    return LikelihoodRatio(max(float(gain[0]), 0.0), (1 + as_large) / len(orders), n_permutations)
+    )  # fmt: skip
+    return fit.log_likelihood.reshape(outcome.shape[:2])
+
+
+def _likelihoods(design: Floats, outcome: Floats) -> Floats:
+    """Largest log-likelihoods [C, R] of R sets of outcomes [C, R, n, J - 1] of the same trials [C, n, J - 1, Q]."""
+    if design.shape[2] > 1:
+        return _general(design, outcome)
+    x, y = design[:, :, 0], np.swapaxes(outcome[..., 0], 1, 2)
+    utility = np.matmul(x, fit_replicates(x, y, np.full(x.shape[2], LOOSE)).coef)
+    size = np.abs(utility)
+    surprise = np.where(utility >= 0, 1.0 - y, y) * size + np.log1p(np.exp(-size))
+    return np.asarray(-surprise.sum(axis=1))

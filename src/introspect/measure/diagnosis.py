@@ -13,10 +13,10 @@ from introspect._random import RNG, root_seed
 from introspect.decision.preference import Preference
 from introspect.decision.trial_set import TrialSet
 from introspect.errors import MeasureError
-from introspect.measure.by_scenario import ScenarioChoices, by_scenario
+from introspect.measure.by_scenario import ScenarioChoices, alike, by_scenario
 from introspect.measure.choice_model import ChoiceModel
 from introspect.measure.choice_table import ChoiceTable
-from introspect.measure.detection import LikelihoodRatio, likelihood_ratio, score_test
+from introspect.measure.detection import LikelihoodRatio, likelihood_ratios, score_test
 from introspect.measure.diagnostics import ADVICE, FLAGS, TRIALS_PER_WEIGHT
 from introspect.measure.dominance import Lapses, lapses
 from introspect.measure.learned_weights import LearnedWeights
@@ -163,8 +163,8 @@ def diagnose(
     pooled_lapses, lapses_by = lapses(parts, signs, tau, sd)
     pooled_order, order_by = order_audit(parts, tau, sd)
     pooled_line, line_by = linearity(parts, root, tau, sd, n_boot)
-    detection = {p.scenario.id: likelihood_ratio(p, root, n_permutations) for p in parts}
-    score = {p.scenario.id: _score_p(p) for p in parts}
+    detection = likelihood_ratios(parts, root, n_permutations)
+    score = _score_p(parts)
     found = Diagnosis(
         (), pooled_lapses, lapses_by, pooled_order, order_by, pooled_line, line_by, detection, score,
         tuple(p.scenario.id for p in parts),
@@ -180,9 +180,15 @@ def diagnose(
     return found
 
 
-def _score_p(part: ScenarioChoices) -> float:
-    design = part.design()[None]
-    return float(score_test(design, part.outcome[None], np.ones((1, part.n)), part.scenario.n_predictors).p[0])
+def _score_p(parts: list[ScenarioChoices]) -> dict[str, float]:
+    found = {part.scenario.id: math.nan for part in parts}
+    for group in alike(parts):
+        design, outcome = (
+            np.stack(rows) for rows in zip(*((parts[i].design(), parts[i].outcome) for i in group), strict=True)
+        )
+        p = score_test(design, outcome, np.ones(design.shape[:2]), parts[group[0]].encoded.shape[2]).p
+        found.update((parts[i].scenario.id, float(value)) for i, value in zip(group, p, strict=True))
+    return found
 
 
 def _answers(table: ChoiceTable) -> Iterator[Finding]:

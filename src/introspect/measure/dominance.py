@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from introspect.decision.preference import Preference
-from introspect.measure.by_scenario import ScenarioChoices
-from introspect.measure.newton import fit_map
+from introspect.measure.by_scenario import ScenarioChoices, fit_each
 
 __all__ = ["Lapses", "lapses"]
 
@@ -80,23 +79,26 @@ def lapses(
         >>> pooled.low < 0.2 < pooled.high
         True
     """
-    rows = {c.scenario.id: _rows(c, signs, tau, intercept_sd) for c in choices}
+    blind = [c for c in choices if signs is None or c.scenario.id not in signs]
+    fits = {id(c): fit for c, fit in zip(blind, fit_each(blind, tau, intercept_sd), strict=True)}
+    rows = {c.scenario.id: _rows(c, signs, fits.get(id(c))) for c in choices}
     everything = [np.concatenate(part) for part in zip(*rows.values(), strict=True)] if rows else [np.empty(0)] * 3
     return _summary(*everything), {name: _summary(*row) for name, row in rows.items()}
 
 
 def _rows(
-    choices: ScenarioChoices, signs: Mapping[str, Preference] | None, tau: float, intercept_sd: float
+    choices: ScenarioChoices, signs: Mapping[str, Preference] | None, fit: tuple[Floats, Floats] | None
 ) -> tuple[Floats, Floats, Floats]:
     """Of the trials with a dominated option: failed, blind pick's and fitted noise's chance to fail."""
     scenario = choices.scenario
     if not choices.n:
         return np.empty(0), np.empty(0), np.empty(0)
-    if signs is not None and scenario.id in signs:
+    if fit is None:
+        assert signs is not None
         sign = np.broadcast_to(np.sign(signs[scenario.id].vector(scenario)), (choices.n, scenario.n_predictors))
         chance = np.full((choices.n, choices.n_options), np.nan)
     else:
-        sign, chance = _left_out(choices, tau, intercept_sd)
+        sign, chance = _left_out(choices, *fit)
     dominated = _dominated(choices.encoded * sign[:, None])
     there = dominated.any(axis=1) & bool(np.ptp(choices.chosen))
     failed = dominated[np.arange(choices.n), choices.chosen]
@@ -112,24 +114,22 @@ def _dominated(goodness: Floats) -> NDArray[np.bool_]:
     return np.asarray(np.any(beats, axis=1))
 
 
-def _left_out(choices: ScenarioChoices, tau: float, intercept_sd: float) -> tuple[Floats, Floats]:
+def _left_out(choices: ScenarioChoices, coef: Floats, cov: Floats) -> tuple[Floats, Floats]:
     """Signs fitted without each trial, [n, P], and each option's fitted chance, [n, J].
 
     One Newton step from the joint fit leaves a trial out, exactly as in the usual leave-one-out residuals.
     """
     design, n_weights = choices.design(), choices.scenario.n_predictors
     rivals = choices.n_options - 1
-    prior = np.concatenate([np.full(n_weights, tau), np.full(rivals, intercept_sd)])
-    fit = fit_map(design[None], choices.outcome[None], prior)
-    chance = chances(design, fit.coef[0])
+    chance = chances(design, coef)
     own = chance[:, :-1]
     spread = own[:, :, None] * np.eye(rivals) - own[:, :, None] * own[:, None]
-    reach = design @ fit.cov[0]
+    reach = design @ cov
     pull = np.linalg.solve(
         np.eye(rivals) - spread @ (reach @ np.swapaxes(design, 1, 2)), (choices.outcome - own)[..., None]
     )[..., 0]
-    coef = fit.coef[0] - np.einsum("nkq,nk->nq", reach, pull)
-    return np.sign(coef[:, :n_weights]), chance
+    without = coef - np.einsum("nkq,nk->nq", reach, pull)
+    return np.sign(without[:, :n_weights]), chance
 
 
 def chances(design: Floats, coef: Floats) -> Floats:

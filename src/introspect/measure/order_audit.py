@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from introspect.measure.by_scenario import ScenarioChoices
+from introspect.measure.by_scenario import ScenarioChoices, fit_each
 from introspect.measure.dominance import chances
-from introspect.measure.newton import fit_map
 
 __all__ = ["OrderAudit", "order_audit"]
 
@@ -65,22 +64,17 @@ def order_audit(
         >>> audit.n, audit.inconsistent, audit.first
         (10, 1.0, 10)
     """
-    rows = {c.scenario.id: _rows(c, tau, intercept_sd) for c in choices}
-    rows = {name: row for name, row in rows.items() if len(row)}
+    matched = [(c, pairs) for c in choices if (pairs := _matched(c.values))]
+    fits = fit_each([c for c, _ in matched], tau, intercept_sd)
+    rows = {c.scenario.id: _rows(c, pairs, coef) for (c, pairs), (coef, _) in zip(matched, fits, strict=True)}
     pooled = np.concatenate(list(rows.values())) if rows else np.empty((0, 6))
     return _summary(pooled), {name: _summary(row) for name, row in rows.items()}
 
 
-def _rows(choices: ScenarioChoices, tau: float, intercept_sd: float) -> Floats:
+def _rows(choices: ScenarioChoices, pairs: list[tuple[int, int, NDArray[np.intp]]], coef: Floats) -> Floats:
     """One row per comparison: inconsistent, expected, noise, side, both first, both last."""
-    pairs = _matched(choices.values)
-    if not pairs:
-        return np.empty((0, 6))
-    design, rivals = choices.design(), choices.n_options - 1
-    n_weights = design.shape[2] - rivals
-    prior = np.concatenate([np.full(n_weights, tau), np.full(rivals, intercept_sd)])
-    coef = fit_map(design[None], choices.outcome[None], prior).coef[0]
-    is_weight = np.arange(len(coef)) < n_weights
+    design = choices.design()
+    is_weight = np.arange(len(coef)) < design.shape[2] - (choices.n_options - 1)
     predicted = [chances(design, c) for c in (coef, np.where(is_weight, coef, 0), np.where(is_weight, 0, coef))]
     found = []
     for i, j, place in pairs:  # place[k]: where the second trial shows the option that the first shows at k
