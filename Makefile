@@ -26,13 +26,12 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench $(INSPECT)/.ready
+	$(BIN)/python benchmarks/bench_estimation.py
 	$(BIN)/python benchmarks/bench_trials.py
-	$(BIN)/python benchmarks/bench_designs.py
 	$(BIN)/python benchmarks/bench_store.py
 	$(BIN)/python benchmarks/bench_store_hosted.py
 	$(BIN)/python benchmarks/bench_hosted.py --inspect $(INSPECT)/bin/python
 	$(BIN)/python benchmarks/bench_tuning.py
-	$(BIN)/python benchmarks/bench_estimation.py
 	$(BIN)/introspect models get smollm2
 	$(BIN)/python benchmarks/bench_readout.py
 

@@ -1,10 +1,11 @@
-"""Fits per second of the choice engine against other people's logit, how it scales, and what a default analysis costs.
+"""One table of the choice engine: its speed against other people's logit, how it scales, what a whole analysis costs,
+and how many trials each design needs.
 
-One process, one thread, processor seconds. Each lap times every fitter once, one after the other, so that a change of
+One thread, processor seconds. Each lap times every fitter once, one after the other, so that a change of
 the machine's speed meets all of them; the table holds medians over laps. Slow rivals fit a sample of resamples, and
 their time is scaled up. They are timed as they are used: one call per data set, set-up included.
 
-Run: python benchmarks/bench_estimation.py [--laps 3] [--sample 100] [--quick]
+Run: python benchmarks/bench_estimation.py [--laps 3] [--sample 100] [--seeds 2] [--quick]
 Rivals that are not installed are left out: pip install -e '.[dev,bench]'
 """
 
@@ -27,10 +28,12 @@ os.environ["OMP_NUM_THREADS"] = "1"  # the products are tiny, and rivals get the
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
 
+import bench_designs
 import numpy as np
 
+from introspect.analysis import analyse
 from introspect.decision import Attribute, DecisionScenario, PreferenceSampler, TrialGenerator, TrialSet, label
-from introspect.measure import ChoiceModel
+from introspect.measure import ChoiceModel, ChoiceTable, ReportTable
 from introspect.measure.bootstrap import resample_weights
 from introspect.measure.firth import fit_firth
 from introspect.measure.newton import fit_map
@@ -222,66 +225,107 @@ def peak_megabytes() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def child(n_contexts: int, n_replicates: int) -> None:
-    """One size in a process of its own: seconds per step and peak memory, on one line."""
+def sized(n_contexts: int, n_replicates: int) -> list[float]:
+    """One size in a process of its own: CPU seconds of fit, intervals and resamples."""
     set_ = trials(n_contexts, 50)
     model = ChoiceModel()
-    before = peak_megabytes()
     start = time.process_time()
     weights = model.fit(set_)
     fitted = time.process_time()
     weights.intervals(rng=0)
     weights.sentences()
     ended = time.process_time()
-    boot = 0.0
     if n_replicates:
         model.bootstrap(set_, n_replicates, rng=0)
-        boot = time.process_time() - ended
-    peak = peak_megabytes()
-    print(f"{fitted - start:.3f} {ended - fitted:.3f} {boot:.3f} {before:.0f} {peak:.0f}")
+    return [fitted - start, ended - fitted, time.process_time() - ended]
+
+
+def whole(n_contexts: int) -> list[float]:
+    """CPU seconds of everything that `introspect analyse` computes from choices and three reports a context."""
+    set_ = trials(n_contexts, 50)
+    rng = np.random.default_rng(4)
+    wishes = PreferenceSampler().sample(set_.scenarios, rng=1)
+    said = [
+        {
+            "scenario_id": scenario.id, "repeat": k, "status": "answered", "text": [], "problems": [], "shown": None,
+            "weights": dict(zip(scenario.predictors, row, strict=True)),
+        }
+        for scenario in set_.scenarios
+        for k in range(3)
+        for row in [(wishes[scenario.id].vector(scenario) + rng.normal(0, 40, scenario.n_predictors)).tolist()]
+    ]  # fmt: skip
+    source = {"model": "m", "probe": "p", "seed": 0, "signed": True}
+    reports = ReportTable.of_rows(said, {s.id: s.predictors for s in set_.scenarios}, source)
+    table = ChoiceTable.from_choices(set_, set_.labels)
+    start = time.process_time()
+    analyse(table, reports)["all"].accuracy.summary()
+    return [time.process_time() - start]
+
+
+def apart(*arguments: int) -> list[float]:
+    """`sized` or `whole` in a process of its own: its CPU seconds, then peak memory before and after, in MB."""
+    command = [sys.executable, __file__, "--child", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [float(word) for word in done.stdout.split()]
+
+
+def row(what: str, rate: float | None = None, seconds: float | None = None, ratio: str = "", note: str = "") -> None:
+    """One line of the table."""
+    fits = "" if rate is None else f"{rate:,.0f}"
+    spent = "" if seconds is None else f"{seconds:.2f}"
+    print(f"{what:48}{fits:>10}{spent:>9}{ratio:>8}  {note}".rstrip(), flush=True)
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--laps", type=int, default=3)
     parser.add_argument("--sample", type=int, default=100, help="data sets that a rival fits in each lap")
+    parser.add_argument("--seeds", type=int, default=2, help="of the simulated choosers that designs are compared on")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--child", type=int, nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(*options.child)
+        seconds = sized(*options.child) if len(options.child) == 2 else whole(*options.child)
+        print(*(f"{value:.3f}" for value in seconds), f"{peak_megabytes():.0f}")
         return
     warnings.simplefilter("ignore")
     n_contexts, n_replicates, laps, n_sample = (
         (5, 50, 1, 3) if options.quick else (100, 1000, options.laps, options.sample)
     )
     data = simulate(n_contexts, 50, 5)
-    print(f"{n_contexts} contexts x 50 trials x 5 attributes and an intercept x {n_replicates} resamples, one thread;")
-    print(f"medians of {laps} interleaved laps; rivals on {n_sample} resamples a lap, scaled up")
+    print(f"{'':48}{'fits/s':>10}{'CPU s':>9}{'ratio':>8}")
+    print(
+        f"-- 100,000 logits of 50 trials x 5 attributes and an intercept: {n_contexts} contexts x {n_replicates} "
+        f"resamples, medians of {laps} interleaved laps;\n   rivals on {n_sample} resamples a lap, scaled up; "
+        "ratios of CPU time, of Firth to introspect's Firth"
+    )
     table = compare(data, n_replicates, laps, n_sample)
     own, own_firth = table["introspect"], table["introspect, Firth"]
-    print(f"{'':24}{'fits/s':>10}{'CPU s / 100,000':>18}{'CPU ratio':>11}")
     for name, seconds in table.items():
-        base = own_firth if "irth" in name else own
-        print(f"{name:24}{1e5 / seconds:>10,.0f}{seconds:>18.2f}{seconds / base:>10.0f}x")
-    print("(ratios of Firth are to introspect's Firth)\n")
-    print("Largest difference from the rivals, contexts that overlap:")
-    for line in agreement(data):
-        print(f"  {line}")
-    sizes = (
-        ((50, 20), (100, 20)) if options.quick else ((1000, 0), (10_000, 0), (100, 1000), (1000, 1000), (10_000, 1000))
-    )
-    print("\nContexts of 50 trials in a process of their own: CPU s and peak memory (before the fit -> at most)")
-    print(f"{'contexts':>10}{'resamples':>11}{'fit + flags':>13}{'intervals':>11}{'resamples':>11}{'memory, MB':>16}")
+        row(name, 1e5 / seconds, seconds, f"{seconds / (own_firth if 'irth' in name else own):.0f}x")
+    print("-- contexts of 50 trials, each size in a process of its own (which also simulates them)")
+    sizes = ((50, 20), (100, 20)) if options.quick else ((100, 1000), (1000, 1000), (10_000, 1000))
     for contexts, replicates in sizes:
-        command = [sys.executable, __file__, "--child", str(contexts), str(replicates)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        fit, intervals, boot, before, peak = done.stdout.split()
-        print(
-            f"{contexts:>10,}{replicates:>11,}{float(fit):>13.2f}{float(intervals):>11.2f}{float(boot):>11.2f}"
-            f"{before + ' -> ' + peak:>16}"
-        )
+        fit, intervals, boot, peak = apart(contexts, replicates)
+        peaks = f"peak {peak:.0f} MB"
+        row(f"{contexts:,} contexts: weights and flags", contexts / fit, fit)
+        row(f"{contexts:,} contexts: intervals of the weights", None, intervals)
+        row(f"{contexts:,} contexts x {replicates:,} resamples", contexts * replicates / boot, boot, "", peaks)
+    n_whole = 50 if options.quick else 1000
+    seconds, peak = apart(n_whole)
+    print("-- everything that `introspect analyse` computes: weights, diagnoses, accuracy, ceilings, nulls, baselines")
+    row(f"{n_whole:,} contexts, 3 reports each", None, seconds, "", f"peak {peak:.0f} MB")
+    seeds, size, longest = (2, 12, 40) if options.quick else (options.seeds, 100, 80)
+    print(f"-- trials until the mean r in a context reaches .95, {seeds} seeds of {size} contexts; saving of trials")
+    curves = bench_designs.measure(bench_designs.Options(seeds, size, longest, 200, 0.2, None))
+    for noise in bench_designs.NOISES:
+        for design in bench_designs.DESIGNS:
+            need, ratio, spread = bench_designs.saving(curves[design, noise], curves["random", noise], 0.95)
+            row(f"{noise}, {design}", None, None, f"{ratio:.2f}x", f"+- {spread:.2f}, {need:.1f} trials")
+    print("-- largest difference from the rivals, contexts that overlap")
+    for line in agreement(data):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def test_the_validation_of_intervals_runs_and_prints_all_its_tables():
     assert len(re.findall(r"^\| (?:10|deterministic|logistic)", done.stdout, re.M)) == 4 + 4 + 3 + 3 + 2 + 4
 
 
-def test_the_choice_engine_is_compared_with_its_rivals_in_one_run():
+def test_the_choice_engine_is_compared_with_its_rivals_in_one_table():
     command = [sys.executable, str(BENCHMARKS / "bench_estimation.py"), "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -72,7 +72,9 @@ def test_the_choice_engine_is_compared_with_its_rivals_in_one_run():
     assert {"introspect", "introspect, Firth", "statsmodels Logit", "scikit-learn, tight"} <= set(rows)
     assert all(int(rate.replace(",", "")) > 0 for rate in rows.values())
     assert re.search(r"statsmodels Logit: estimates \de-", done.stdout)
-    assert len(re.findall(r"\d+ -> \d+$", done.stdout, re.M)) == 2
+    assert len(re.findall(r"resamples +[\d,]+ +[\d.]+ +peak \d+ MB$", done.stdout, re.M)) == 2
+    assert re.search(r"^50 contexts, 3 reports each +[\d.]+ +peak \d+ MB$", done.stdout, re.M)
+    assert len(re.findall(r"^\w+, (?:random|d-optimal|bald) +\S+x  \+- \S+, \S+ trials$", done.stdout, re.M)) == 15
 
 
 def test_the_local_trainer_is_compared_with_trl_in_one_run():
