@@ -26,22 +26,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
-ESTIMATORS = ("estimator_invariants", "estimators", "choice_model", "newton")
-METRIC = ("accuracy_metric", "accuracy_parts", "metric_invariants", "rise", "two_level")
 TESTS = {
-    "newton": ("newton", "estimator_invariants", "estimators", "estimator_agreement"),
-    "learned_weights": ("learned_weights", "estimators", "choice_model", "pairing"),
-    "graded": ("graded", "choice_model"),
-    "firth": ("estimator_invariants", "estimator_agreement", "estimators"),
-    "evidence": ("estimators", "choice_model", "estimator_invariants"),
-    "replicates": ("estimator_invariants", "estimators"),
-    "separation": ("separation", "estimators", "estimator_invariants"),
-    "intervals": METRIC,
-    "accuracy_metric": METRIC,
-    "nulls": METRIC,
-    "ceiling": METRIC,
-    "moments": METRIC,
-    "resampling": METRIC,
+    "newton": ("newton", "estimator_invariants"),
+    "learned_weights": ("learned_weights", "estimators"),
+    "graded": ("graded",),
+    "firth": ("estimator_agreement", "estimator_invariants"),
+    "evidence": ("estimators", "choice_model"),
+    "replicates": ("estimators", "estimator_invariants"),
+    "separation": ("separation",),
+    "accuracy_metric": ("accuracy_metric", "metric_invariants"),
+    "intervals": ("accuracy_parts", "metric_invariants"),
+    "nulls": ("accuracy_parts", "metric_invariants"),
+    "ceiling": ("accuracy_parts", "metric_invariants"),
+    "moments": ("accuracy_parts", "metric_invariants"),
+    "resampling": ("accuracy_parts", "metric_invariants"),
 }
 """Module of `introspect.measure` -> its tests in tests/measure, the likeliest to notice first."""
 
@@ -53,7 +51,8 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 }  # fmt: skip
 NAMES = {
     "max": "min", "min": "max", "mean": "sum", "sum": "mean", "abs": "sign", "sqrt": "square", "any": "all",
-    "all": "any",    "argmax": "argmin", "maximum": "minimum", "minimum": "maximum", "zeros": "ones", "ones": "zeros", "log1p": "log",
+    "all": "any",
+    "argmax": "argmin", "maximum": "minimum", "minimum": "maximum", "zeros": "ones", "ones": "zeros", "log1p": "log",
     "tanh": "arctanh", "arctanh": "tanh", "floor": "ceil", "cumsum": "cumprod", "zeros_like": "ones_like",
 }  # fmt: skip
 
@@ -77,7 +76,7 @@ def places(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
         elif isinstance(node, ast.If | ast.IfExp):
             yield node, "condition"
         for name, child in ast.iter_fields(node):
-            if name in ("annotation", "returns", "type_params"):
+            if name in ("annotation", "returns", "type_params", "decorator_list"):
                 continue
             for one in child if isinstance(child, list) else [child]:
                 if isinstance(one, ast.AST):
@@ -153,6 +152,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default=",".join(TESTS))
     parser.add_argument("--timeout", type=float, default=240.0, help="seconds; a mutant that needs more is killed")
+    parser.add_argument("--unchecked", action="store_true", help="take it that the tests pass without any change")
     options = parser.parse_args()
     for name in ("numpy", "scipy.special", "scipy.optimize", "scipy.linalg", "hypothesis", "pandas", "pydantic"):
         __import__(name)
@@ -162,7 +162,7 @@ def main() -> None:
         for module in options.only.split(","):
             path = Path(folder) / "src" / "introspect" / "measure" / f"{module}.py"
             source = path.read_text()
-            if survives(Path(folder), TESTS[module], options.timeout) == "":
+            if not options.unchecked and not survives(Path(folder), TESTS[module], options.timeout):
                 raise SystemExit(f"the tests of {module} fail without any change, or need over {options.timeout:g} s")
             tried = left = 0
             for line, what, text in mutants(source, options.per_module, f"{options.seed} {module}"):

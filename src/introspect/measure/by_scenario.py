@@ -29,6 +29,8 @@ class ScenarioChoices:
         encoded: Their predictors, each in [0, 1], [n, J, P].
         chosen: Option chosen, 0 for the first shown, [n].
         n_missing: Trials left out, since they have no usable choice.
+        log_odds: Of the first of two options, [n], NaN where the answer did not show both; None where nothing is
+            graded.
     """
 
     scenario: DecisionScenario
@@ -36,6 +38,7 @@ class ScenarioChoices:
     encoded: Floats
     chosen: NDArray[np.int64]
     n_missing: int
+    log_odds: Floats | None = None
 
     @property
     def n(self) -> int:
@@ -52,6 +55,19 @@ class ScenarioChoices:
         """1 where that option was chosen, for all options but the last, [n, J - 1]."""
         return np.asarray(self.chosen[:, None] == np.arange(self.n_options - 1), dtype=np.float64)
 
+    @property
+    def graded(self) -> bool:
+        """Whether every answer shows the log-odds, so that they can stand for the choices."""
+        return self.log_odds is not None and self.n > 0 and bool(np.isfinite(self.log_odds).all())
+
+    @cached_property
+    def share(self) -> Floats:
+        """`outcome`, or the probability given where it is known, [n, J - 1]."""
+        if self.log_odds is None:
+            return self.outcome
+        given = 0.5 + 0.5 * np.tanh(np.nan_to_num(self.log_odds) / 2.0)
+        return np.where(np.isfinite(self.log_odds), given, self.outcome[:, 0])[:, None]
+
     def design(self, terms: Floats | None = None) -> Floats:
         """Differences to the last option, then a column per position but the last, [n, J - 1, Q].
 
@@ -65,8 +81,9 @@ class ScenarioChoices:
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> ScenarioChoices:
         """Some of the trials."""
+        log_odds = None if self.log_odds is None else self.log_odds[which]
         return ScenarioChoices(
-            self.scenario, self.values[which], self.encoded[which], self.chosen[which], self.n_missing
+            self.scenario, self.values[which], self.encoded[which], self.chosen[which], self.n_missing, log_odds
         )
 
 
@@ -77,29 +94,46 @@ def chosen_of(choices: ChoiceTable | TrialSet) -> tuple[TrialSet, NDArray[np.int
     return choices, choices.labels
 
 
-def by_scenario(choices: ChoiceTable | TrialSet) -> list[ScenarioChoices]:
+def by_scenario(choices: ChoiceTable | TrialSet, *, graded: bool = True) -> list[ScenarioChoices]:
     """The usable choices of every scenario, in the order in which scenarios appear in the blocks.
 
     A scenario with trials of two sizes appears once for each.
+
+    Args:
+        choices: A model's choices, or trials with labels (-1 is missing).
+        graded: Also take the log-odds of answers of two options that show both, above the list's floor.
 
     Example:
         >>> by_scenario(TrialSet())
         []
     """
     trials, chosen = chosen_of(choices)
+    log_odds = _log_odds(choices) if graded and isinstance(choices, ChoiceTable) else None
     found, start = [], 0
     for block in trials.blocks:
         picks = np.asarray(chosen[start : start + block.n], dtype=np.int64)
+        odds = None if log_odds is None or block.n_options != 2 else log_odds[start : start + block.n]
         start += block.n
         encoded = block.encoded()
         order = np.argsort(block.scenario_index, kind="stable")
         ends = np.cumsum(np.bincount(block.scenario_index, minlength=len(block.scenarios)))
         for scenario, rows in zip(block.scenarios, np.split(order, ends[:-1]), strict=True):
             kept = rows[picks[rows] >= 0]
+            own = None if odds is None or np.isnan(odds[kept]).all() else odds[kept]
             found.append(
-                ScenarioChoices(scenario, block.values[kept], encoded[kept], picks[kept], len(rows) - len(kept))
+                ScenarioChoices(scenario, block.values[kept], encoded[kept], picks[kept], len(rows) - len(kept), own)
             )
     return found
+
+
+def _log_odds(table: ChoiceTable) -> Floats | None:
+    """Of the first two options, [n]; NaN where one is not shown, or not above the floor."""
+    if table.logprob.shape[1] < 2 or np.isnan(table.logprob).all():
+        return None
+    both = table.logprob[:, :2]
+    shown = np.isfinite(both) & ~(both <= table.logprob_floor[:, None])
+    with np.errstate(invalid="ignore"):
+        return np.where(shown.all(axis=1), both[:, 0] - both[:, 1], np.nan)
 
 
 def alike(choices: Sequence[ScenarioChoices], at_once: int = 0) -> Iterator[list[int]]:
@@ -119,7 +153,7 @@ def alike(choices: Sequence[ScenarioChoices], at_once: int = 0) -> Iterator[list
 
 
 def fit_each(choices: Sequence[ScenarioChoices], tau: float, intercept_sd: float) -> list[tuple[Floats, Floats]]:
-    """The ridge fit of every scenario: coefficients [Q], weights before intercepts, and their covariance [Q, Q].
+    """The ridge logit of every scenario's answers: coefficients [Q], weights first, and their covariance [Q, Q].
 
     Args:
         choices: Scenarios. One without usable choices gets the prior.
@@ -134,7 +168,7 @@ def fit_each(choices: Sequence[ScenarioChoices], tau: float, intercept_sd: float
     found = [(np.zeros(len(sd)), np.diag(sd**2)) for sd in map(prior, choices)]
     for group in alike(choices, at_once=1000):
         design = np.stack([choices[i].design() for i in group])
-        fit = fit_map(design, np.stack([choices[i].outcome for i in group]), prior(choices[group[0]]))
+        fit = fit_map(design, np.stack([choices[i].share for i in group]), prior(choices[group[0]]))
         for row, i in enumerate(group):
             found[i] = fit.coef[row], fit.cov[row]
     return found

@@ -165,11 +165,17 @@ def likelihood_ratio(choices: ScenarioChoices, rng: RNG, n_permutations: int = 1
 def likelihood_ratios(
     choices: Sequence[ScenarioChoices], rng: RNG, n_permutations: int = 199
 ) -> dict[str, LikelihoodRatio]:
-    """`likelihood_ratio` of every scenario, by its id: many small fits are quickest together."""
+    """`likelihood_ratio` of every scenario, by its id: many small fits are quickest together.
+
+    Where all answers of a scenario are graded, the log-odds are tested in place of the choices.
+    """
     root = root_seed(rng)
     unknown = LikelihoodRatio(float("nan"), float("nan"), n_permutations)
     found = {part.scenario.id: unknown for part in choices}
-    tested = [part for part in choices if part.n and np.ptp(part.chosen)]
+    for part in choices:
+        if part.graded:
+            found[part.scenario.id] = _graded_ratio(part, root, n_permutations)
+    tested = [part for part in choices if part.n and np.ptp(part.chosen) and not part.graded]
     for group in alike(tested, at_once=AT_ONCE):
         parts = [tested[i] for i in group]
         permuted = []
@@ -188,6 +194,27 @@ def likelihood_ratios(
             statistic = max(2.0 * (float(own) - null), 0.0)
             found[part.scenario.id] = LikelihoodRatio(statistic, (1 + as_large) / (n_permutations + 1), n_permutations)
     return found
+
+
+def _graded_ratio(choices: ScenarioChoices, root: int, n_permutations: int) -> LikelihoodRatio:
+    """The likelihood ratio of a linear model of the log-odds, whose errors are normal; permuted like choices."""
+    assert choices.log_odds is not None
+    design = choices.design()[:, 0]
+    value = choices.log_odds - choices.log_odds.mean()
+    spare = choices.n - design.shape[1]
+    total = float(value @ value)
+    if spare < 1 or not total:
+        return LikelihoodRatio(float("nan"), float("nan"), n_permutations)
+    x = design[:, :-1] - design[:, :-1].mean(axis=0)
+    basis, size, _ = np.linalg.svd(x, full_matrices=False)
+    basis = basis[:, size > 1e-9 * max(size.max(initial=0.0), 1e-300)]
+    shuffle = stream(root, "likelihood ratio", choices.scenario.id).random((n_permutations, choices.n))
+    rows = np.concatenate([value[None], value[shuffle.argsort(axis=1)]])
+    share = np.minimum(((rows @ basis) ** 2).sum(axis=1) / total, 1.0)
+    with np.errstate(divide="ignore"):
+        statistic = float(-choices.n * np.log1p(-share[0]))
+    p = (1 + int((share[1:] >= share[0] - 1e-9).sum())) / len(share)
+    return LikelihoodRatio(statistic, p, n_permutations)
 
 
 def _general(design: Floats, outcome: Floats) -> Floats:

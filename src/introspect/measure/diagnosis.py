@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from introspect._random import RNG, root_seed
 from introspect.decision.preference import Preference
@@ -25,6 +26,8 @@ from introspect.measure.order_audit import OrderAudit, order_audit
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Floats = NDArray[np.float64]
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
 
@@ -133,7 +136,9 @@ def diagnose(
 
     Args:
         choices: A model's choices, or trials with labels (-1 is missing).
-        learned: Weights fitted to them; fitted with `ChoiceModel()` if not given. Its prior scales are used.
+        learned: Weights fitted to them; fitted with `ChoiceModel()` if not given. Its prior scales are used. Log-odds
+            stand for the choices wherever all answers of a scenario show them, unless these weights were fitted to
+            choices alone.
         signs: Preferences whose signs say which way is better, for the dominance failures (an instilled
             model's targets). Fitted, leaving out each trial in turn, where not given.
         rng: Seed of the permutations and of the drawn data sets.
@@ -153,7 +158,7 @@ def diagnose(
         True
     """
     weights = ChoiceModel().fit(choices) if learned is None else learned
-    parts = by_scenario(choices)
+    parts = by_scenario(choices, graded=not weights.graded or any(weights.graded))
     strangers = [p.scenario.id for p in parts if p.scenario.id not in weights]
     if strangers:
         raise MeasureError(f"the weights lack scenarios that the choices have, such as {strangers[:3]}")
@@ -184,11 +189,20 @@ def _score_p(parts: list[ScenarioChoices]) -> dict[str, float]:
     found = {part.scenario.id: math.nan for part in parts}
     for group in alike(parts):
         design, outcome = (
-            np.stack(rows) for rows in zip(*((parts[i].design(), parts[i].outcome) for i in group), strict=True)
+            np.stack(rows) for rows in zip(*((parts[i].design(), _answer(parts[i])) for i in group), strict=True)
         )
         p = score_test(design, outcome, np.ones(design.shape[:2]), parts[group[0]].encoded.shape[2]).p
         found.update((parts[i].scenario.id, float(value)) for i, value in zip(group, p, strict=True))
     return found
+
+
+def _answer(part: ScenarioChoices) -> Floats:
+    """What the score test looks at, [n, J - 1]: choices, or log-odds brought between 0 and 1, whose share of
+    explained spread does not depend on their scale."""
+    if not part.graded:
+        return part.outcome
+    assert part.log_odds is not None
+    return np.asarray(0.5 + 0.5 * part.log_odds / (np.abs(part.log_odds).max() + 1.0))[:, None]
 
 
 def _answers(table: ChoiceTable) -> Iterator[Finding]:
@@ -321,7 +335,7 @@ def _flagged(part: ScenarioChoices, weights: LearnedWeights, found: Diagnosis) -
             text = "nothing in the choices can be tested"
             if not math.isnan(p):
                 text = (
-                    f"no preference shows{'' if p >= LEVEL else ' in the graded answers; choices alone say otherwise'} "
+                    f"no preference shows{'' if p >= LEVEL else ' if errors may differ between trials; else it would'} "
                     f"(score test p {_p(p)}; likelihood ratio {ratio.statistic:.1f} on "
                     f"{part.scenario.n_predictors} weights, permutation p {_p(ratio.p)})"
                 )

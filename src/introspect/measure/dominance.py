@@ -126,7 +126,7 @@ def _left_out(choices: ScenarioChoices, coef: Floats, cov: Floats) -> tuple[Floa
     spread = own[:, :, None] * np.eye(rivals) - own[:, :, None] * own[:, None]
     reach = design @ cov
     pull = np.linalg.solve(
-        np.eye(rivals) - spread @ (reach @ np.swapaxes(design, 1, 2)), (choices.outcome - own)[..., None]
+        np.eye(rivals) - spread @ (reach @ np.swapaxes(design, 1, 2)), (choices.share - own)[..., None]
     )[..., 0]
     without = coef - np.einsum("nkq,nk->nq", reach, pull)
     return np.sign(without[:, :n_weights]), chance

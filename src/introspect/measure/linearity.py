@@ -74,7 +74,7 @@ def linearity(
     C(alpha)), so the prior's pull on them does not count, and divided by the dispersion of the residuals,
     since the prior makes these too small where choices are consistent. Over scenarios the statistics are
     added up and referred to data sets drawn from the fits; chi-squares that are each a little off would not
-    add up to one.
+    add up to one. Where all answers of a scenario are graded, least squares on their log-odds takes the logit's place.
 
     Args:
         choices: Scenarios.
@@ -96,7 +96,11 @@ def linearity(
     observed, drawn, df = 0.0, np.zeros(n_boot), 0
     found = {part.scenario.id: Linearity(math.nan, 0, math.nan, {}) for part in choices}
     for names, parts in _groups(choices):
-        for part, single, replicates in _together(parts, names, root, tau, intercept_sd, n_boot):
+        graded = parts[0].graded
+        tests = (
+            _graded(parts, names, root, n_boot) if graded else _together(parts, names, root, tau, intercept_sd, n_boot)
+        )
+        for part, single, replicates in tests:
             found[part.scenario.id] = single
             observed, drawn, df = observed + single.statistic, drawn + replicates, df + single.df
     p = (1 + int((drawn >= observed).sum())) / (n_boot + 1) if df and n_boot else math.nan
@@ -106,11 +110,11 @@ def linearity(
 def _groups(choices: list[ScenarioChoices]) -> Iterator[tuple[list[list[str]], list[ScenarioChoices]]]:
     """Scenarios to be tested together, and their names of what can bend: designs and squares of one shape."""
     for group in alike(choices):
-        by_number: dict[int, list[ScenarioChoices]] = {}
+        by_number: dict[tuple[int, bool], list[ScenarioChoices]] = {}
         for part in (choices[i] for i in group):
             names = _bending(part.scenario)
             if names and part.n > part.encoded.shape[2] + part.n_options - 1:
-                by_number.setdefault(len(names), []).append(part)
+                by_number.setdefault((len(names), part.graded), []).append(part)
         for parts in by_number.values():
             for first in range(0, len(parts), AT_ONCE):
                 some = parts[first : first + AT_ONCE]
@@ -150,11 +154,47 @@ def _together(
             yield part, single, np.where(np.isfinite(drawn[row]), drawn[row], 0.0)
 
 
+def _graded(
+    parts: list[ScenarioChoices], names: list[list[str]], root: int, n_boot: int
+) -> Iterator[tuple[ScenarioChoices, Linearity, Floats]]:
+    """The same of log-odds: F tests of least squares; residuals of the straight fit are permuted for the drawn sets."""
+    from scipy.special import fdtrc
+
+    for part, own in zip(parts, names, strict=True):
+        assert part.log_odds is not None
+        squares = curved_terms(part.scenario, part.encoded)[1]
+        basis = np.linalg.qr(part.design()[:, 0])[0]
+        rest = squares[:, 0] - squares[:, 1]
+        size = np.sqrt((rest**2).sum(axis=0))
+        rest -= basis @ (basis.T @ rest)
+        residual = part.log_odds - basis @ (basis.T @ part.log_odds)
+        extra, spread, _ = np.linalg.svd(rest / np.where(size > 0, size, 1.0), full_matrices=False)
+        extra = extra[:, spread > 1e-3]
+        df, spare = extra.shape[1], part.n - basis.shape[1] - extra.shape[1]
+        if not df or spare < 1 or not (residual**2).sum() > 1e-18 * (part.log_odds**2).sum():
+            continue
+        rng = stream(root, "linearity", part.scenario.id)
+        shuffled = residual[rng.random((n_boot, part.n)).argsort(axis=1)]
+        rows = np.concatenate([residual[None], shuffled - (shuffled @ basis) @ basis.T])
+        seen, total = ((rows @ extra) ** 2).sum(axis=1), (rows**2).sum(axis=1)
+        statistic = seen / np.maximum(total - seen, 1e-300) * spare
+        terms = {}
+        for name, column, width in zip(own, rest.T, size, strict=True):
+            alone = float(column @ column)
+            if alone > 1e-6 * width**2:
+                share = float(column @ residual) ** 2 / alone / float(total[0])
+                left = part.n - basis.shape[1] - 1
+                p = float(fdtrc(1, left, share / max(1.0 - share, 1e-300) * left))
+                terms[name] = (int(np.sign(column @ residual)), p)
+        p = float(fdtrc(df, spare, statistic[0] / df))
+        yield part, Linearity(float(statistic[0]), df, p, terms), statistic[1:]
+
+
 def _draw(choices: ScenarioChoices, coef: Floats, n_boot: int, rng: np.random.Generator) -> Floats:
     """Outcomes of the fitted chooser, [n_boot, n, J - 1]."""
     chance = chances(choices.design(), coef)
     picks = (rng.random((n_boot, choices.n, 1)) > chance.cumsum(axis=1)[:, :-1]).sum(axis=2)
-    return (picks[..., None] == np.arange(choices.n_options - 1)).astype(np.float64)
+    return np.asarray(picks[..., None] == np.arange(choices.n_options - 1), dtype=np.float64)
 
 
 def _p(statistic: float, df: int, n: float) -> float:
@@ -176,7 +216,7 @@ def _refits(design: Floats, outcome: Floats, prior_sd: Floats, start: Floats) ->
     coef = np.swapaxes(fit_replicates(x, np.swapaxes(outcome[..., 0], 1, 2), prior_sd, start=start).coef, 1, 2)
     chance = _chances(design, coef)[..., 0]
     known = _products(chance * (1.0 - chance), x, x)
-    return coef, np.linalg.inv(known + np.diag(1.0 / prior_sd**2))
+    return coef, np.asarray(np.linalg.inv(known + np.diag(1.0 / prior_sd**2)), dtype=np.float64)
 
 
 def _chances(design: Floats, coef: Floats) -> Floats:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from introspect.decision.rules.base import ChoiceRule
 from introspect.measure.by_scenario import ScenarioChoices
 
-__all__ = ["RuleFit", "RulePart", "fold_cases", "judge"]
+__all__ = ["RuleFit", "RulePart", "both_ways", "fold_cases", "judge"]
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class RuleFit:
         n_parameters: The rule's and one for the blind picks.
         n: Choices.
         scores: Log score (natural logarithm of the probability given) of each choice, by a fit without its
-            fold, [n].
+            fold, [n]; of a graded answer the mean over both choices, as probable as it says.
     """
 
     kind: str
@@ -75,7 +75,24 @@ def fold_cases(n: int, n_folds: int, rng: np.random.Generator) -> tuple[Floats, 
     return np.concatenate([np.ones((1, n)), fold != np.arange(n_folds)[:, None]]), fold
 
 
-def judge(kind: str, choices: ScenarioChoices, part: RulePart, cases: Floats, fold: NDArray[np.intp]) -> RuleFit:
+def both_ways(choices: ScenarioChoices) -> tuple[ScenarioChoices, Floats]:
+    """Graded answers as two choices each, one either way, and how much each of them weighs, [2 n].
+
+    An estimator that counts cases is then fitted to the probabilities themselves. What is not graded stays as it is.
+    """
+    if choices.log_odds is None:
+        return choices, np.ones(choices.n)
+    twice = np.concatenate([np.arange(choices.n)] * 2)
+    first = choices.share[:, 0]
+    split = ScenarioChoices(
+        choices.scenario, choices.values[twice], choices.encoded[twice], np.repeat([0, 1], choices.n), choices.n_missing
+    )
+    return split, np.concatenate([first, 1.0 - first])
+
+
+def judge(
+    kind: str, choices: ScenarioChoices, part: RulePart, cases: Floats, fold: NDArray[np.intp], weight: Floats
+) -> RuleFit:
     """Mix a rule with blind picks (at the sides' own rates) and score it on the choices it was not fitted to.
 
     Args:
@@ -84,6 +101,7 @@ def judge(kind: str, choices: ScenarioChoices, part: RulePart, cases: Floats, fo
         part: The rule's part.
         cases: Training cases, [F, n].
         fold: Held-out fold of each choice, [n].
+        weight: Of each choice, as `both_ways` gives it, [n].
     """
     here = np.arange(choices.n)
     own = part.probability[:, here, choices.chosen]
@@ -93,12 +111,13 @@ def judge(kind: str, choices: ScenarioChoices, part: RulePart, cases: Floats, fo
     log = np.log((1.0 - BLIND_SHARES[:, None, None]) * own + BLIND_SHARES[:, None, None] * blind)
     best = (log * cases).sum(axis=2).argmax(axis=0)
     log = log[best, np.arange(len(cases))]
+    n = round(float(weight.sum()))
     return RuleFit(
         kind,
         part.rule,
         float(BLIND_SHARES[best[0]]),
-        float(log[0].sum()),
+        float(log[0] @ weight),
         part.n_parameters + 1.0,
-        choices.n,
-        log[1 + fold, here],
+        n,
+        (log[1 + fold, here] * weight).reshape(-1, n).sum(axis=0),
     )

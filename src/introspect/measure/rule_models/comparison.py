@@ -16,7 +16,7 @@ from introspect.decision.trial_set import TrialSet
 from introspect.errors import MeasureError
 from introspect.measure.by_scenario import by_scenario
 from introspect.measure.choice_table import ChoiceTable
-from introspect.measure.rule_models.common import RuleFit, RulePart, fold_cases, judge
+from introspect.measure.rule_models.common import RuleFit, RulePart, both_ways, fold_cases, judge
 from introspect.measure.rule_models.lexicographic import fit_lexicographic
 from introspect.measure.rule_models.logits import fit_interaction, fit_linear, prior_scales
 from introspect.measure.rule_models.screening import fit_screening
@@ -148,6 +148,7 @@ def compare_rules(
     rng: RNG = 0,
     kinds: Sequence[RuleKind] = KINDS,
     n_folds: int = 5,
+    graded: bool = True,
 ) -> RuleComparison:
     """Fit linear, interaction, screening and lexicographic rules to every scenario and score them held out.
 
@@ -159,6 +160,7 @@ def compare_rules(
         rng: Seed of the folds; every scenario has a stream of its own.
         kinds: Which rules.
         n_folds: Folds of the held-out scores.
+        graded: Fit and score the probabilities given, where answers to two options show them.
 
     Raises:
         MeasureError: An unknown kind, or fewer than two folds.
@@ -178,10 +180,10 @@ def compare_rules(
         raise MeasureError(f"n_folds must be 2 or more, got {n_folds}")
     root = root_seed(rng)
     parts, skipped = [], {}
-    for part in by_scenario(choices):
+    for part in by_scenario(choices, graded=graded):
         if part.n < 2 * n_folds:
             skipped[part.scenario.id] = f"{part.n} usable choices, fewer than two a fold"
-        elif not np.ptp(part.chosen):
+        elif not np.ptp(part.share if part.graded else part.chosen):
             skipped[part.scenario.id] = "all choices on one side"
         elif "lexicographic" in kinds and all(a.kind == "categorical" for a in part.scenario.attributes):
             skipped[part.scenario.id] = "no attribute has an order"
@@ -189,8 +191,10 @@ def compare_rules(
             parts.append(part)
     tau, tau_beside, tau_product = prior_scales(parts)
     fits: dict[str, dict[str, RuleFit]] = {}
-    for part in parts:
-        cases, fold = fold_cases(part.n, n_folds, stream(root, "rule folds", part.scenario.id))
+    for plain in parts:
+        cases, fold = fold_cases(plain.n, n_folds, stream(root, "rule folds", plain.scenario.id))
+        part, weight = both_ways(plain)
+        cases, fold = np.tile(cases, len(weight) // cases.shape[1]) * weight, np.resize(fold, len(weight))
         found: dict[str, RulePart] = {}
         for kind in kinds:
             if kind == "linear":
@@ -201,5 +205,5 @@ def compare_rules(
                 found[kind] = fit_screening(part, cases, tau)
             else:
                 found[kind] = fit_lexicographic(part, cases)
-        fits[part.scenario.id] = {kind: judge(kind, part, one, cases, fold) for kind, one in found.items()}
+        fits[part.scenario.id] = {kind: judge(kind, part, one, cases, fold, weight) for kind, one in found.items()}
     return RuleComparison(fits, skipped, tau, tau_product)

@@ -121,7 +121,7 @@ def _evidence(choices: ScenarioChoices, pairs: NDArray[np.intp] | None, grid: Fl
     prior = _prior(choices, 0 if pairs is None else len(pairs), grid[:, 0], grid[:, -1])
     return fit_map(
         np.broadcast_to(design, (len(grid), *design.shape)),
-        np.broadcast_to(choices.outcome, (len(grid), *choices.outcome.shape)),
+        np.broadcast_to(choices.share, (len(grid), *choices.share.shape)),
         prior,
         tolerance=1e-5,
     ).log_evidence
