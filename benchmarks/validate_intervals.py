@@ -302,6 +302,42 @@ def noise(sets: int, sizes: tuple[int, ...], big: int) -> None:
         )
 
 
+def singles(sets: int, _sizes: tuple[int, ...], _big: int) -> None:
+    """Intervals of single weights, scaled to a largest magnitude of 100, from draws of the Laplace posterior; and of
+    trial bootstraps."""
+    print("\n## Single weights after scaling: coverage (mean length), nominal .95; the heaviest left out\n")
+    print("| choices | trials | Laplace draws | trial bootstrap, percentile |")
+    print("|---|---|---|---|")
+    axes = [Attribute(name=name, low=0, high=1000) for name in NAMES]
+    scenarios = [
+        DecisionScenario(id=f"k{i:06d}", chooser="Ada", item="lot", question="Which lot?", attributes=axes)
+        for i in range(sets)
+    ]
+    preferences = PreferenceSampler(decimals=None).sample(scenarios, rng=6)
+    truth = np.array([preferences[s.id].vector(s) for s in scenarios])
+    lighter = np.abs(truth) < np.abs(truth).max(axis=1, keepdims=True)
+    for scale in (0.0, 10.0, 5.0, 2.0):
+        for trials in (50, 100):
+            plain = TrialGenerator().trials(scenarios, trials, rng=7)
+            how = label(plain, preferences, rng=8)
+            if scale:
+                how = label(plain, preferences, "logistic", rng=8, scale=scale)
+            fit = ChoiceModel().fit(how)
+            draws = fit.intervals(rng=9)
+            booted = ChoiceModel().bootstrap(how, 400, rng=9)
+            ends = [np.array([draws[s.id] for s in scenarios]), np.empty((sets, 5, 2))]
+            for row, s in enumerate(scenarios):
+                scaled = booted[s.id] / np.abs(booted[s.id]).max(axis=1, keepdims=True) * 100
+                ends[1][row] = np.quantile(scaled, [0.025, 0.975], axis=0).T
+            cells = []
+            for both in ends:
+                low, high = both[..., 0], both[..., 1]
+                inside = ((low <= truth) & (truth <= high))[lighter].mean()
+                cells.append(f"{inside:.3f} ({(high - low)[lighter].mean():.0f})")
+            name = f"logistic, {scale:g}" if scale else "deterministic"
+            print(f"| {name} | {trials} | {' | '.join(cells)} |", flush=True)
+
+
 def _cover(spans: list[Interval], true: float) -> str:
     low, high = np.array(spans).T
     return f"{np.mean((low <= true) & (true <= high)):.3f} ({np.nanmean(high - low):.2f})"
@@ -309,6 +345,7 @@ def _cover(spans: list[Interval], true: float) -> str:
 
 TABLES = {
     "intervals": intervals, "summaries": summaries, "nulls": nulls, "rises": rises, "partial": partials, "noise": noise,
+    "singles": singles,
 }  # fmt: skip
 
 

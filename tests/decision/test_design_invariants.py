@@ -80,17 +80,21 @@ def test_1_every_value_lies_in_its_range_and_on_its_grid(scenario, seed, generat
 
 
 @BOTH
-def test_2_the_same_seed_gives_the_same_trials_in_another_process(design):
+@settings(max_examples=2, deadline=None)
+@given(seed=SEEDS)
+def test_2_the_same_seed_gives_the_same_trials_in_another_process(design, seed):
     code = (
         "from introspect.decision import *\n"
         "axes = [Attribute(name=f'a{i}', low=0, high=100) for i in range(5)]\n"
         "ks = [DecisionScenario(id=f'k{i}', chooser=f'K{i}', item='lot', question='Which?', attributes=axes)"
         " for i in (2, 0, 1)]\n"
         f"g = TrialGenerator(design={design!r}, audit_share=0.1)\n"
-        "print(*(g.trials(ks, 30, rng=11).for_scenario(f'k{i}').hash for i in range(3)))"
+        "print(*(g.trials(ks, 30, rng=SEED).for_scenario(f'k{i}').hash for i in range(3)))"
     )
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    here = TrialGenerator(design=design, audit_share=0.1).trials(contexts(3), 30, rng=11)
+    there = subprocess.run(
+        [sys.executable, "-c", code.replace("SEED", str(seed))], capture_output=True, text=True, check=True
+    ).stdout.split()
+    here = TrialGenerator(design=design, audit_share=0.1).trials(contexts(3), 30, rng=seed)
     assert [here.for_scenario(f"k{i}").hash for i in range(3)] == there
 
 
@@ -193,13 +197,18 @@ def test_9_a_d_optimal_design_has_full_rank_from_as_many_trials_as_weights_on(sc
 
 @pytest.mark.parametrize("n", [6, 15, 40])
 @pytest.mark.parametrize("n_options", [2, 3])
-def test_10_a_d_optimal_design_tells_more_than_the_same_number_at_random(n, n_options):
-    scenarios = contexts(20)
-    chosen = TrialGenerator(design="d-optimal", n_options=n_options).trials(scenarios, n, rng=1)
-    random = TrialGenerator(n_options=n_options, n_candidates=600).trials(scenarios, n, rng=1)
+@settings(max_examples=3, deadline=None)
+@given(seed=SEEDS)
+def test_10_a_d_optimal_design_tells_more_than_the_same_number_at_random(n, n_options, seed):
+    scenarios = contexts(12)
+    chosen = TrialGenerator(design="d-optimal", n_options=n_options).trials(scenarios, n, rng=seed)
+    random = TrialGenerator(n_options=n_options, n_candidates=600).trials(scenarios, n, rng=seed)
+    gains = []
     for scenario in scenarios:
         ours, theirs = (information(t.for_scenario(scenario.id)) for t in (chosen, random))
-        assert np.linalg.slogdet(ours)[1] > np.linalg.slogdet(theirs)[1]
+        gains.append(np.linalg.slogdet(ours)[1] - np.linalg.slogdet(theirs)[1])
+    assert min(gains) > -0.2
+    assert np.mean(gains) > 0.5
 
 
 def test_10_sides_are_nearly_orthogonal_to_the_weights():
@@ -250,15 +259,17 @@ def test_12_labels_without_noise_follow_utility_and_blind_ones_do_not(scenario, 
 
 
 @BOTH
-def test_13_the_label_stream_does_not_move_the_design(design):
+@settings(max_examples=5, deadline=None)
+@given(seed=SEEDS)
+def test_13_the_label_stream_does_not_move_the_design(design, seed):
     scenarios = contexts(3)
     generator = TrialGenerator(design=design)
     wishes = PreferenceSampler().sample(scenarios, rng=1)
-    plain = generator.trials(scenarios, 12, rng=4)
-    for rng in (4, 5):
+    plain = generator.trials(scenarios, 12, rng=seed)
+    for rng in (seed, seed + 1):
         labelled = generator.label(plain, wishes, "logistic", rng=rng)
         assert labelled.with_labels(None) == plain
-    assert generator.trials(scenarios, 12, rng=4) == plain
+    assert generator.trials(scenarios, 12, rng=seed) == plain
 
 
 @FEW

@@ -60,8 +60,8 @@ def test_the_validation_of_intervals_runs_and_prints_all_its_tables():
     command = [sys.executable, str(BENCHMARKS / "validate_intervals.py"), "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"^## ", done.stdout, re.M)) == 6
-    assert len(re.findall(r"^\| (?:10|deterministic|logistic)", done.stdout, re.M)) == 4 + 4 + 3 + 3 + 2 + 4
+    assert len(re.findall(r"^## ", done.stdout, re.M)) == 7
+    assert len(re.findall(r"^\| (?:10|deterministic|logistic)", done.stdout, re.M)) == 4 + 4 + 3 + 3 + 2 + 4 + 8
 
 
 def test_the_choice_engine_is_compared_with_its_rivals_in_one_table():

@@ -221,3 +221,9 @@ def test_the_seed_decides_everything():
 def test_a_metric_without_resamples_is_refused():
     with pytest.raises(MeasureError, match="at least 1"):
         AccuracyMetric(n_boot=0)
+
+
+def test_without_choices_the_ceiling_of_the_weights_says_what_to_give(noise):
+    accuracy = AccuracyMetric(n_boot=50, n_null=19).score(noise(12, seed=1), noise(12, seed=2), rng=0)
+    assert math.isnan(accuracy.ceiling.weights)
+    assert "choices=" in accuracy.reason("ceiling_weights")

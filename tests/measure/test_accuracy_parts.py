@@ -13,6 +13,7 @@ from introspect.measure import AccuracyMetric, ChoiceModel, ReportTable, pair
 from introspect.measure.agreement import ranks, unsure_signs
 from introspect.measure.baselines import baselines_of
 from introspect.measure.ceiling import ceiling_of, weight_halves
+from introspect.measure.intervals import _ratio
 from introspect.measure.moments import Moments, calibration, correlation, correlation_gradient, fisher
 from introspect.measure.partial import partial_of
 from introspect.measure.resampling import (
@@ -55,6 +56,14 @@ def test_gradients_are_those_of_finite_differences(scored):
         slope = (scored(sums + step)[0] - scored(sums - step)[0]) / 2e-5
         assert gradient[column] == pytest.approx(slope, rel=1e-4, abs=1e-8)
     assert gradient @ sums == pytest.approx(0.0, abs=1e-9)  # the scale of the totals does not matter
+
+
+def test_the_gradient_of_a_mean_is_that_of_finite_differences():
+    sums = np.array([7.0, 3.0])
+    value, gradient = _ratio(sums)
+    assert value == pytest.approx(3 / 7)
+    slopes = [(_ratio(sums + step)[0] - _ratio(sums - step)[0]) / 2e-6 for step in 1e-6 * np.eye(2)]
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-6)
 
 
 def test_the_studentised_interval_is_the_one_that_resampling_the_data_gives():

@@ -8,6 +8,7 @@ import pytest
 from introspect.decision.trial_set import TrialSet
 from introspect.errors import MeasureError
 from introspect.measure import ChoiceModel, ChoiceTable
+from introspect.measure.evidence import _best
 from introspect.measure.newton import fit_map
 from introspect.measure.stacks import stack_choices
 
@@ -158,3 +159,11 @@ def test_a_scenario_without_answers_has_no_resampled_weights(make_world):
         model.bootstrap(trials, 0, rng=0)
     with pytest.raises(MeasureError, match="n_splits"):
         model.split_halves(trials, 0, rng=0)
+
+
+@pytest.mark.parametrize("top", [1.6, 2.2, 5.0, 11.0])
+def test_the_best_scale_lies_between_the_points_of_the_grid(top):
+    grid = np.geomspace(1.0, 16.0, 5)
+    assert _best(grid, list(-(np.log(grid / top) ** 2))) == pytest.approx(top, rel=1e-9)
+    assert _best(grid, list(np.log(grid))) == pytest.approx(16.0)
+    assert _best(grid, list(-np.log(grid))) == 1.0

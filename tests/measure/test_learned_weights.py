@@ -102,6 +102,13 @@ def test_raw_draws_have_the_posterior_mean_and_covariance(seed):
     np.testing.assert_allclose(np.cov(drawn.T), cov, atol=0.1)
 
 
+def test_narrow_posteriors_are_drawn_as_narrow_as_they_are(weights):
+    narrow = replace(weights, cov=tuple(1e-6 * c for c in weights.cov))
+    for name, drawn in narrow.draws(4000, rng=0, normalise=False).items():
+        size = np.diagonal(narrow.cov[narrow.index(name)])[: drawn.shape[1]]
+        np.testing.assert_allclose(drawn.var(axis=0), size, rtol=0.2)  # over 8 standard errors
+
+
 def test_intervals_cover_the_truth_about_as_often_as_they_say(make_world):
     _, preferences, trials = make_world(n_scenarios=120, n_trials=60, scale=5.0)
     weights = ChoiceModel().fit(trials)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from introspect.errors import MeasureError
-from introspect.measure.newton import MapFit, fit_map
+from introspect.measure.newton import MapFit, fit_map, modes
 
 SD = np.array([5.0, 5.0, 5.0, 5.0])
 
@@ -171,6 +171,29 @@ def test_the_evidence_is_the_integral_over_the_prior():
     density = np.exp(log_like - 0.5 * (grid / sd) ** 2) / (sd * np.sqrt(2 * np.pi))
     exact = np.log(density.sum() * (grid[1] - grid[0]))
     assert fit_map(design, outcome, np.array([sd])).log_evidence[0] == pytest.approx(exact, abs=0.05)
+
+
+@pytest.mark.parametrize("start", [4.0, -4.0, 20.0, 300.0])
+def test_no_start_sends_the_search_to_and_fro(start):
+    # Balanced answers: a capped step from 4 lands on -4, which is exactly as good.
+    found = fit_map(
+        np.ones((1, 20, 1, 1)),
+        (np.arange(20) < 10)[None, :, None] * 1.0,
+        np.array([50.0]),
+        start=np.full((1, 1), start),
+    )
+    assert found.converged.all()
+    assert found.coef[0, 0] == pytest.approx(0.0, abs=1e-9)
+
+
+@quick
+@given(seeds, scales, st.sampled_from([1, 2]), st.sampled_from([0.5, 3.0, 20.0]))
+def test_the_search_for_a_scale_sees_the_same_modes_and_evidence_as_the_fit(seed, scale, n_rivals, tau):
+    design, outcome = data(seed, n_rivals=n_rivals, scale=scale)
+    fit = fit_map(design, outcome, SD * tau / 5.0)
+    coef, evidence = modes(design, outcome, SD * tau / 5.0, np.ones(outcome.shape[:2]), None, 1e-10)
+    np.testing.assert_allclose(coef, fit.coef, atol=1e-7)
+    np.testing.assert_allclose(evidence, fit.log_evidence, atol=1e-7)
 
 
 def test_shapes_that_do_not_fit_are_refused_with_both_shapes():

@@ -166,8 +166,10 @@ def _climb(
             whole = len(pending) == len(coef)
             at = slice(None) if whole else pending
             values = _evaluate(design[at], outcome[at], case[at], precision[at], trial)
-            # The slack is rounding in the objective, which hides the last Newton steps' true rise.
-            good = values[0] >= objective[pending] - 1e-11 * (1.0 + np.abs(objective[pending]))
+            # A step must earn a little of what its slope promises, or capped ones could jump to and fro for ever. The
+            # slack is rounding in the objective, which hides the last Newton steps' true rise.
+            promised = 1e-4 * (gradient[pending] * step).sum(axis=1)
+            good = values[0] >= objective[pending] + promised - 1e-11 * (1.0 + np.abs(objective[pending]))
             if whole and good.all():
                 coef, (objective, gradient, hessian, likelihood) = trial, values
                 pending = pending[:0]
