@@ -35,6 +35,24 @@ def numbers(pattern: str, text: str) -> list[float]:
     return [float(group) for group in found.groups()]
 
 
+def test_the_whole_loop_on_a_chat_model_tells_how_it_went(tmp_path):
+    """On a random network of two layers, which cannot learn it: a failure is told as one, with what to try."""
+    pytest.importorskip("trl")
+    make = "import sys; sys.path.insert(0, sys.argv[1]); import bench_tuning, pathlib; "
+    make += "bench_tuning.prepare('tiny', pathlib.Path('tiny'))"
+    benchmarks = str(EXAMPLES.parent / "benchmarks")
+    subprocess.run([sys.executable, "-c", make, benchmarks], cwd=tmp_path, check=True, capture_output=True)
+    sizes = ["--contexts", "4", "--choices", "8", "--held-out", "8", "--looks", "2"]
+    told = run("smollm2_cpu.py", tmp_path, "--model", "tiny", *sizes, "--out", "out")
+    assert re.search(r"heaviest attribute alone: \d\.\d{3} of 8", told)
+    assert [line.split()[0] for line in told.splitlines() if re.match(r" +\d+ ", line)] == ["0", "16", "32"]
+    assert "Instilling failed: " in told
+    assert re.search(r"^1\. .*Try: ", told, re.M)
+    assert told.count("! instilling failed") == 2
+    assert (tmp_path / "out" / "curve.csv").read_text().startswith("examples,step,steps,accuracy,one_sided,target_r,")
+    assert (tmp_path / "out" / "model.json").is_file()
+
+
 def test_every_example_has_a_test():
     tested = set(re.findall(r"run\(\"(\w+\.py)\"", Path(__file__).read_text(encoding="utf-8")))
     assert tested | {"own_suite.py"} == {path.name for path in EXAMPLES.glob("*.py")}  # run by pytest, below
