@@ -5,8 +5,8 @@
     python examples/smollm2_cpu.py --contexts 20 --choices 300                              # twenty
     python examples/smollm2_cpu.py --model Qwen/Qwen3-4B --style chat --contexts 100 --choices 50   # one GPU
 
-While it trains, choices and reports are looked at and the curve is written to OUT/curve.csv. At the end the verdict says
-whether instilling took, and if not, what probably went wrong. With four contexts or more, reports are then trained on
+While it trains, choices and reports are looked at, and the curve is written to OUT/curve.csv. At the end a verdict says
+whether it took, and if not, what probably went wrong. With four contexts or more, reports are then trained on
 half of them and scored on the other half. Killed, it goes on where it was when started again with the same arguments.
 """
 

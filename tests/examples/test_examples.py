@@ -35,6 +35,7 @@ def numbers(pattern: str, text: str) -> list[float]:
     return [float(group) for group in found.groups()]
 
 
+@pytest.mark.slow
 def test_the_whole_loop_on_a_chat_model_tells_how_it_went(tmp_path):
     """On a random network of two layers, which cannot learn it: a failure is told as one, with what to try."""
     pytest.importorskip("trl")
