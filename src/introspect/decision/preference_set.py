@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from introspect._notebook import frame_of, html_table
 from introspect.decision.preference import Preference
 from introspect.decision.scenario import DecisionScenario
 from introspect.errors import ScenarioError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["PreferenceSet"]
 
@@ -52,6 +56,23 @@ class PreferenceSet(Mapping[str, Preference]):
 
     def __repr__(self) -> str:
         return f"PreferenceSet({len(self)} preferences)"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per weight.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return frame_of(
+            {"scenario_id": name, "predictor": predictor, "weight": weight}
+            for name in self
+            for predictor, weight in self[name].weights.items()
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [[name, ", ".join(f"{k} {w:g}" for k, w in self[name].weights.items())] for name in list(self)[:10]]
+        note = f"and {len(self) - 10} more" if len(self) > 10 else ""
+        return html_table(repr(self), ["scenario", "weights"], rows, note)
 
     def normalised(self) -> PreferenceSet:
         """Every preference with its largest magnitude at exactly 100."""

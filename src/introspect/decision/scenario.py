@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import model_validator
 
+from introspect._notebook import frame_of, html_table
 from introspect.decision._model import Record, Text
 from introspect.decision.attribute import Attribute
 from introspect.errors import ScenarioError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["MAX_ATTRIBUTES", "DecisionScenario"]
 
@@ -94,6 +98,24 @@ class DecisionScenario(Record):
                 return attribute
         known = ", ".join(a.name for a in self.attributes)
         raise ScenarioError(f"scenario {self.id!r} has no attribute {name!r} (it has: {known})")
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per attribute.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        fields = ("name", "unit", "kind", "low", "high", "step", "scale", "levels")
+        return frame_of({field: getattr(axis, field) for field in fields} for axis in self.attributes)
+
+    def _repr_html_(self) -> str:
+        def ends(axis: Attribute) -> tuple[str, str]:
+            return axis.format(axis.low), axis.format(axis.high)
+
+        rows = [[a.name, *ends(a), a.unit if a.levels is None else " / ".join(a.levels)] for a in self.attributes]
+        tags = f" Tags: {', '.join(self.tags)}." if self.tags else ""
+        head = ["options differ in", "from", "to", "unit or levels"]
+        return html_table(self.question, head, rows, f"{self.id}: {self.item}, for {self.chooser}.{tags}")
 
     def encode(self, values: ArrayLike) -> NDArray[np.float64]:
         """Predictors of options: shape [..., n_attributes] -> [..., n_predictors], each in [0, 1].

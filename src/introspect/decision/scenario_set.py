@@ -6,15 +6,19 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import yaml
 
+from introspect._notebook import frame_of, html_table
 from introspect._random import RNG, stream
 from introspect.decision import scenario_io
 from introspect.decision.scenario import DecisionScenario
 from introspect.errors import ScenarioError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["ScenarioSet"]
 
@@ -106,6 +110,24 @@ class ScenarioSet(Sequence[DecisionScenario]):
         """Content hash: equal for equal scenarios in equal order. Tags do not count: no model ever sees them."""
         plain = ScenarioSet(s.untagged() for s in self) if any(s.tags for s in self) else self
         return hashlib.blake2b(plain.to_json().encode(), digest_size=16).hexdigest()
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per attribute of each scenario.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return frame_of(
+            {"scenario_id": s.id, "chooser": s.chooser, "item": s.item, "tags": " ".join(s.tags)}
+            | {f: getattr(a, f) for f in ("name", "unit", "kind", "low", "high", "step", "scale", "levels")}
+            for s in self
+            for a in s.attributes
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [[s.id, s.chooser, s.item, ", ".join(a.name for a in s.attributes)] for s in self[:10]]
+        note = f"and {len(self) - 10} more" if len(self) > 10 else ""
+        return html_table(repr(self), ["id", "chooser", "item", "attributes"], rows, note)
 
     def filter(self, keep: Callable[[DecisionScenario], bool]) -> ScenarioSet:
         """The scenarios for which `keep` is true, in order.

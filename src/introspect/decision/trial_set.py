@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from introspect._notebook import html_table
 from introspect.decision import trial_io, trial_table
 from introspect.decision.scenario import DecisionScenario
-from introspect.decision.trial import Trial
+from introspect.decision.trial import Trial, option_label
 from introspect.decision.trial_block import TrialBlock
 from introspect.errors import ScenarioError
 
@@ -278,6 +279,22 @@ class TrialSet:
             ScenarioError: One line naming the file, the trial and what is wrong.
         """
         return cls(trial_table.read_csv(path, scenarios))
+
+    def to_frame(self) -> pd.DataFrame:
+        """The same as `to_pandas`: every table of the library has a `to_frame`."""
+        return self.to_pandas()
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for scenario, trial in (self[k] for k in range(min(6, len(self)))):
+            for letter, option in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", trial.values, strict=False):
+                shown = (
+                    f"{a.name} {a.format(v)} {a.unit}".strip() for a, v in zip(scenario.attributes, option, strict=True)
+                )
+                mark = "← label" if trial.label is not None and letter == option_label(trial.label) else ""
+                rows.append([scenario.id if letter == "A" else "", letter, "; ".join(shown), mark])
+        note = f"and {len(self) - 6} more trials" if len(self) > 6 else ""
+        return html_table(repr(self), ["scenario", "option", "values", ""], rows, note)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per trial with the columns of `to_csv`.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import JsonValue
 
+from introspect._notebook import html_lines, interval_figure
 from introspect.measure import accuracy_words
 from introspect.measure.baselines import FLAT, Baselines
 from introspect.measure.ceiling import Ceiling
@@ -192,6 +193,11 @@ class Accuracy:
             low, high = ends if isinstance(ends, Interval) else _none()
             rows.append({"name": name, "value": float(value), "low": low, "high": high, "reason": reason})
         return pd.DataFrame(rows, columns=["name", "value", "low", "high", "reason"])
+
+    def _repr_html_(self) -> str:
+        i, q = self.pooled_interval, self.shuffle_quantiles
+        figure = interval_figure(self.pooled_r, i.low, i.high, (q[0], q[-1]), self.ceiling.total)
+        return html_lines("Reports against measured weights", self.sentences(), figure)
 
     def reason(self, name: str) -> str:
         """Why a number of `to_dict` or `to_frame` is undefined; "" where it is not."""

@@ -87,7 +87,7 @@ async def ask_all(
     with ExitStack() as stack:
         callbacks = [on_reply] if on_reply is not None else []
         if progress is not None:
-            from tqdm import tqdm
+            from tqdm.auto import tqdm
 
             bar = stack.enter_context(tqdm(total=len(requests), desc=progress, unit="reply"))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from introspect._notebook import html_lines
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.trial import Trial
 from introspect.decision.trial_set import TrialSet
@@ -237,6 +238,13 @@ class ChoiceTable:
             MeasureError: A column is missing.
         """
         return cls._from_flat_rows(read_csv(path, _COLUMNS), scenarios)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The same as `to_pandas`: every table of the library has a `to_frame`."""
+        return self.to_pandas()
+
+    def _repr_html_(self) -> str:
+        return html_lines(f"Choices ({len(self)} rows)", self.sentences())
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per trial, with the columns of the CSV."""

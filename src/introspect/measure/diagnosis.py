@@ -116,6 +116,10 @@ class Diagnosis:
             lines.append(named[0].sentence + more)
         return lines
 
+    def to_frame(self) -> pd.DataFrame:
+        """The same as `to_pandas`: every table of the library has a `to_frame`."""
+        return self.to_pandas()
+
     def to_pandas(self) -> pd.DataFrame:
         """One row per finding."""
         import pandas as pd

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from introspect._notebook import html_lines
 from introspect._random import RNG, root_seed, stream
 from introspect.decision.preference import Preference
 from introspect.errors import MeasureError
@@ -249,6 +250,15 @@ class LearnedWeights:
             return cls._from_rows(lines[0], lines[1:])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise MeasureError(f"{path} does not hold learned weights: {error}") from None
+
+    def to_frame(self) -> pd.DataFrame:
+        """The same as `to_pandas`: every table of the library has a `to_frame`."""
+        return self.to_pandas()
+
+    def _repr_html_(self) -> str:
+        return html_lines(
+            f"Learned weights: {len(self)} {'scenarios' if len(self) != 1 else 'scenario'}", self.sentences()
+        )
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per scenario and term (its weights, then its intercepts).

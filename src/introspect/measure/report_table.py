@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from introspect._notebook import html_lines
 from introspect.decision.trial import Trial
 from introspect.errors import MeasureError
 from introspect.measure.tabular import frame_of, number, read_csv, read_jsonl, require, write_csv, write_jsonl
@@ -260,6 +261,13 @@ class ReportTable:
             MeasureError: A column is missing.
         """
         return cls._from_flat_rows(read_csv(path, _COLUMNS))
+
+    def to_frame(self) -> pd.DataFrame:
+        """The same as `to_pandas`: every table of the library has a `to_frame`."""
+        return self.to_pandas()
+
+    def _repr_html_(self) -> str:
+        return html_lines(f"Reports ({len(self)} rows)", self.sentences())
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per reported weight, with the columns of the CSV."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from pydantic import JsonValue
 
+from introspect._notebook import html_lines, html_table
 from introspect.backend.wire import ModelRef
 from introspect.measure import Interval, Rise, TwoLevel, student_interval, two_level, two_level_rise
 from introspect.study.arms import ARMS, Arm
@@ -184,6 +185,13 @@ class StudyResult:
             ],
         }
 
+    def _repr_html_(self) -> str:
+        def shown(row: dict[str, JsonValue]) -> list[object]:
+            return [row["name"], *(_show(row[k], f) for k, f in _NOTEBOOK), _interval(row["ci_low"], row["ci_high"])]
+
+        arms = html_table(str(self.model), ["arm", *(k for k, _ in _NOTEBOOK), "95 % interval"], map(shown, self.arms))
+        return arms + html_lines("", self.sentences()[1 + len(self.arms) :])
+
     def to_frame(self) -> pd.DataFrame:
         """One row per arm, with every number of `arms`; why a number is missing stands in `reasons`."""
         import pandas as pd
@@ -255,6 +263,9 @@ class StudyResult:
         if self.control:
             lines.append(self.control)
         return lines
+
+
+_NOTEBOOK = (("coverage", ".0%"), ("pooled_r", "+.2f"), ("ceiling", ".2f"))
 
 
 def _widest(both: TwoLevel) -> Interval:

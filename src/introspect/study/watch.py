@@ -6,7 +6,7 @@ import io
 import sys
 from typing import Never, TextIO
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 __all__ = ["ProgressWatcher", "SilentWatcher"]
 

@@ -125,6 +125,10 @@ class RuleComparison:
         lines += [f"Scenario {name!r} was left out: {why}." for name, why in self.skipped.items()]
         return lines
 
+    def to_frame(self) -> pd.DataFrame:
+        """The same as `to_pandas`: every table of the library has a `to_frame`."""
+        return self.to_pandas()
+
     def to_pandas(self) -> pd.DataFrame:
         """One row per scenario and rule."""
         import pandas as pd
