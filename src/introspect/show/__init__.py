@@ -1,5 +1,23 @@
-"""Figures of what a study found."""
+"""Figures of what a study found, and its page."""
 
+from introspect.show.contexts import plot_calibration, plot_forest, plot_weights
+from introspect.show.drawn import Drawn
+from introspect.show.headline import plot_headline, plot_slopes
+from introspect.show.page import write_page
 from introspect.show.reports import plot_reports
+from introspect.show.tables import plot_design_efficiency, plot_dose, plot_privileged_access, plot_trajectory
 
-__all__ = ["plot_reports"]
+__all__ = [
+    "Drawn",
+    "plot_calibration",
+    "plot_design_efficiency",
+    "plot_dose",
+    "plot_forest",
+    "plot_headline",
+    "plot_privileged_access",
+    "plot_reports",
+    "plot_slopes",
+    "plot_trajectory",
+    "plot_weights",
+    "write_page",
+]

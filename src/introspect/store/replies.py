@@ -153,6 +153,19 @@ class ReplyTables:
             if len(page) < _PAGE:
                 return
 
+    def failures(self) -> Iterator[ReplyRow]:
+        """All failed replies that were noted, each verified; the last one under each key.
+
+        Raises:
+            StoreError: An entry's bytes have changed since it was written.
+        """
+        rows = self._db.rows("SELECT key, request, reply, model_key, checksum FROM failures ORDER BY created, key")
+        # A model that only ever failed has no description here: its key stands for it.
+        known = dict(self._db.rows("SELECT key, model FROM models"))
+        for key, request, reply, model_key, digest in rows:
+            self._believe(f"reply {key}", digest, key, request, reply, model_key)
+            yield ReplyRow(key, request, reply, known.get(model_key, model_key))
+
     def n_replies(self) -> int:
         """How many replies are kept."""
         return int(self._db.rows("SELECT count(*) FROM replies")[0][0])
