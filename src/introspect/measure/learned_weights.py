@@ -256,9 +256,7 @@ class LearnedWeights:
         return self.to_pandas()
 
     def _repr_html_(self) -> str:
-        return html_lines(
-            f"Learned weights: {len(self)} {'scenarios' if len(self) != 1 else 'scenario'}", self.sentences()
-        )
+        return html_lines(f"Learned weights ({len(self)} scenarios)", self.sentences())
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per scenario and term (its weights, then its intercepts).
