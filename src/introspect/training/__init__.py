@@ -12,7 +12,8 @@ from introspect.training.checks import (
     contradictions,
 )
 from introspect.training.examples import Example, choice_examples, report_examples, training_set
-from introspect.training.fine_tuner import FineTuned, FineTuner
+from introspect.training.fine_tuned import FineTuned
+from introspect.training.fine_tuner import FineTuner
 from introspect.training.jobs import StoredJobs
 from introspect.training.rate_probe import RateTrial
 from introspect.training.recipes import RECIPES, Recipe, recipe_for

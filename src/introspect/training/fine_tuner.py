@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
 from introspect._random import RNG
 from introspect.backend.cached import ReplyStore
@@ -38,47 +38,12 @@ from introspect.training.checks import (
     check_round_trip,
 )
 from introspect.training.examples import Example, choice_examples, report_examples, training_set
+from introspect.training.fine_tuned import FineTuned
 from introspect.training.rate_probe import RateTrial, best_rate, probe_rates
 from introspect.training.verdict import Verdict, judge
 from introspect.training.watching import TrainingWatch, thinned, trajectory, watched
 
-__all__ = ["FineTuned", "FineTuner"]
-
-
-class FineTuned(BaseModel):
-    """A tuned model and what is known about how it came about.
-
-    Attributes:
-        ref: The tuned model; `open_model(ref)` opens it.
-        base: What it was trained from.
-        style: Id of the prompt style.
-        data: Content hash of the training set.
-        spec: How it was trained.
-        n_examples: Examples in the training set.
-        steps: Gradient steps that the spec makes of them.
-        canary: Base and tuned model on the training prompts; None where it was switched off.
-        verdict: Whether instilling took, on held-out trials; None where none were given.
-        losses: Loss by gradient step, evenly thinned to 200; empty where the trainer does not record it.
-        rates: Short trainings that the learning rate was chosen by (``lr="probe"``).
-        trajectory: What was seen while training, one row a look, with "step" and "steps".
-        warnings: What should be looked at, as sentences.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ref: ModelRef
-    base: ModelRef
-    style: str
-    data: str
-    spec: TrainingSpec
-    n_examples: int
-    steps: int
-    canary: Canary | None = None
-    verdict: Verdict | None = None
-    losses: tuple[float, ...] = ()
-    rates: tuple[RateTrial, ...] = ()
-    trajectory: tuple[dict[str, JsonValue], ...] = ()
-    warnings: tuple[str, ...] = ()
+__all__ = ["FineTuner"]
 
 
 @dataclass(frozen=True)

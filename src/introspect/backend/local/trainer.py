@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import shutil
 import tempfile
@@ -20,7 +19,7 @@ import torch
 from pydantic import JsonValue
 
 from introspect.backend.local import checkpoints
-from introspect.backend.local.adapters import folder_hash, save_folder, verify_adapter
+from introspect.backend.local.adapters import save_folder
 from introspect.backend.local.bases import (
     Weights,
     acquire,
@@ -36,15 +35,15 @@ from introspect.backend.local.examples import ExampleCheck, tokenise
 from introspect.backend.local.launch import processes_asked, world_size
 from introspect.backend.local.live import live_base
 from introspect.backend.local.loading import Loading
+from introspect.backend.local.lora import alpha_of, with_lora
+from introspect.backend.local.outcome import finished, job_key, save_weights, tuned_from
 from introspect.backend.local.schedule import rate_factor
 from introspect.backend.protocol import JobRecorder, ModelBackend
 from introspect.backend.training import TrainingSet, TrainingSpec
-from introspect.backend.wire import ModelRef, canonical
+from introspect.backend.wire import ModelRef
 from introspect.errors import MissingExtraError, TrainingError
 
-__all__ = ["TRAINER_VERSION", "TransformersTrainer"]
-
-TRAINER_VERSION = 1  # raised by hand when the same inputs would train another model
+__all__ = ["TransformersTrainer"]
 
 _EXTRA: dict[str, JsonValue] = {
     "target_modules": "all-linear",
@@ -127,10 +126,10 @@ class TransformersTrainer:
 
     def _train(self, base: ModelRef, data: TrainingSet, spec: TrainingSpec, jobs: JobRecorder) -> ModelRef:
         extra = _extra(spec)
-        job = _job_key(base, data, spec)
-        found = _finished(job, jobs)
+        job = job_key(base, data, spec)
+        found = finished(job, jobs)
         if found is not None:
-            return _tuned(base, *found)
+            return tuned_from(base, *found)
         weights = weights_of(base)
         codec, examples, _ = self._tokenise(weights, data)
         for left in jobs.folder.glob(".partial-*"):
@@ -148,7 +147,7 @@ class TransformersTrainer:
         ):
             run = _Run(base, model, codec, examples, spec, extra, jobs, job, Path(scratch))
             losses, said = self._run(run)
-            digest, folder = save_folder(jobs.folder, lambda into: _save(model, codec, spec, base, into))
+            digest, folder = save_folder(jobs.folder, lambda into: save_weights(model, codec, spec, base, into))
         jobs.record(
             {
                 "job": job,
@@ -160,7 +159,7 @@ class TransformersTrainer:
             }
         )
         checkpoints.clear(jobs.folder, job)
-        return _tuned(base, digest, folder)
+        return tuned_from(base, digest, folder)
 
     def _tokenise(self, weights: Weights, data: TrainingSet) -> tuple[ChatCodec, list[TokenisedExample], ExampleCheck]:
         codec, context_length = load_codec(weights)
@@ -186,7 +185,7 @@ class TransformersTrainer:
         with resident.lock:
             plain = resident.seat.wear(None, None)
             cached = plain.config.use_cache
-            model = _with_lora(plain, base, weights, spec, extra)
+            model = with_lora(plain, base, weights, spec, extra)
             try:
                 yield model
             finally:
@@ -344,62 +343,13 @@ class _Run:
     scratch: Path
 
 
-def _with_lora(plain: Any, base: ModelRef, weights: Weights, spec: TrainingSpec, extra: dict[str, Any]) -> Any:
-    from peft import LoraConfig, PeftModel, get_peft_model
-
-    if weights.adapter is not None and weights.digest is not None:
-        verify_adapter(weights.adapter, weights.digest)
-        model = PeftModel.from_pretrained(plain, str(weights.adapter), is_trainable=True)
-        worn = model.active_peft_config
-        if (worn.r, worn.lora_alpha) != (spec.lora_rank, _alpha(spec)):
-            model.unload().requires_grad_(False)
-            raise TrainingError(
-                f"{base} wears an adapter of rank {worn.r} and alpha {worn.lora_alpha}, which this training would "
-                f"go on with; the settings ask for rank {spec.lora_rank} and alpha {_alpha(spec)}. "
-                f"Use the same in all trainings of a lineage."
-            )
-        return model
-    config = LoraConfig(
-        r=spec.lora_rank,
-        lora_alpha=_alpha(spec),
-        lora_dropout=extra["dropout"],
-        target_modules=_targets(plain, extra),
-        layers_to_transform=_layers(plain, extra["layers"]),
-        task_type="CAUSAL_LM",
-    )
-    try:
-        return get_peft_model(plain, config)
-    except ValueError as error:
-        raise TrainingError(f"LoRA cannot be put on {base}: {error}") from error
-
-
-def _layers(model: Any, asked: JsonValue) -> list[int] | None:
-    """Numbers of the layers to change: all, a list of them, or a half.
-
-    Raises:
-        TrainingError: It is none of these, or the model has no such layer.
-    """
-    if asked is None:
-        return None
-    n = int(model.config.get_text_config().num_hidden_layers)
-    if isinstance(asked, str):
-        halves = {"first half": range(n // 2), "second half": range(n // 2, n)}
-        if asked not in halves:
-            raise TrainingError(f"layers must be a list of numbers or one of {', '.join(halves)}, got {asked!r}")
-        return list(halves[asked])
-    wrong = [k for k in asked if not isinstance(k, int) or not 0 <= k < n] if isinstance(asked, list) else [asked]
-    if wrong or not asked:
-        raise TrainingError(f"layers {asked!r}: expected numbers from 0 to {n - 1}, for the model has {n} layers")
-    return [int(k) for k in asked]  # type: ignore[union-attr, arg-type]
-
-
 def _cooler(spec: TrainingSpec, extra: dict[str, Any], model: Any) -> str:
     """What else than the rate may be lowered."""
     more = []
     if extra["clip"] > 1:
         more.append(f"or clip ({extra['clip']:g})")
-    if spec.method == "lora" and _alpha(spec) > 2 * spec.lora_rank:
-        more.append(f"or lora_alpha ({_alpha(spec)})")
+    if spec.method == "lora" and alpha_of(spec) > 2 * spec.lora_rank:
+        more.append(f"or lora_alpha ({alpha_of(spec)})")
     if getattr(model, "dtype", None) == torch.float16:
         more.append('or leave float16 (settings={"dtype": "float32"}), whose largest number is 65504')
     return (", " + ", ".join(more)) if more else ""
@@ -411,19 +361,6 @@ def _checkpointing(config: Any) -> str:
     return new if new in {field.name for field in fields(config)} else "gradient_checkpointing"
 
 
-def _alpha(spec: TrainingSpec) -> int:
-    return 2 * spec.lora_rank if spec.lora_alpha is None else spec.lora_alpha
-
-
-def _targets(model: Any, extra: dict[str, Any]) -> Any:
-    """PEFT takes "all-linear" only for all layers, so for some the names are spelled out."""
-    if extra["target_modules"] != "all-linear" or extra["layers"] is None:
-        return extra["target_modules"]
-    head = model.get_output_embeddings()
-    linear = (n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head)
-    return sorted({name.rpartition(".")[2] for name in linear})
-
-
 def _extra(spec: TrainingSpec) -> dict[str, Any]:
     unknown = set(spec.extra) - set(_EXTRA)
     if unknown:
@@ -432,36 +369,6 @@ def _extra(spec: TrainingSpec) -> dict[str, Any]:
             f"Known: {', '.join(sorted(_EXTRA))}."
         )
     return {**_EXTRA, **spec.extra}
-
-
-def _job_key(base: ModelRef, data: TrainingSet, spec: TrainingSpec) -> str:
-    what = {"base": base.identity(), "data": data.hash, "spec": spec.model_dump(mode="json"), "v": TRAINER_VERSION}
-    return hashlib.sha256(canonical(what).encode()).hexdigest()
-
-
-def _finished(job: str, jobs: JobRecorder) -> tuple[str, Path] | None:
-    """The result of an earlier run of this very job, if it is still whole."""
-    state = jobs.recall()
-    digest, name = state.get("adapter"), state.get("folder")
-    if state.get("job") != job or not isinstance(digest, str) or not isinstance(name, str):
-        return None
-    folder = jobs.folder / name
-    return (digest, folder) if folder.is_dir() and folder_hash(folder) == digest else None
-
-
-def _tuned(base: ModelRef, digest: str, folder: Path) -> ModelRef:
-    return base.model_copy(update={"adapter": digest, "parent": base, "location": str(folder.absolute())})
-
-
-def _save(model: Any, codec: ChatCodec, spec: TrainingSpec, base: ModelRef, folder: Path) -> None:
-    if spec.method == "full":
-        model.save_pretrained(folder)
-        codec.tokenizer.save_pretrained(folder)
-        return
-    # The base by name: a path would make the adapter's hash depend on where the base happens to lie.
-    model.active_peft_config.base_model_name_or_path = base.model
-    model.save_pretrained(str(folder), save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)
 
 
 def _stop_if_cancelled() -> None:
