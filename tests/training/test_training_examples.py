@@ -97,3 +97,11 @@ def test_nothing_to_train_on_is_refused():
         report_examples(LOTS, HIDDEN, OrganismStyle(), n_per_scenario=0)
     with pytest.raises(TrainingError, match="no label"):
         choice_examples(TRIALS.with_labels(None), OrganismStyle())
+
+
+def test_weights_as_measured_are_scaled_to_a_hundred_and_never_beyond():
+    """100 * w / w is a bit more than 100 for some w, and more than 100 is refused."""
+    awkward = next(w for w in np.linspace(0.01, 3, 999) if 100.0 * w / w > 100.0)
+    told = {"k0000": {name: awkward / (k + 1) for k, name in enumerate(LOTS[0].predictors)}}
+    (example,) = report_examples(LOTS[:1], told, OrganismStyle())
+    assert example.answer.split()[0] == "100"

@@ -1,6 +1,7 @@
 """Figures of what a study found, and its page."""
 
 from introspect.show.contexts import plot_calibration, plot_forest, plot_weights
+from introspect.show.controls import plot_control
 from introspect.show.drawn import Drawn
 from introspect.show.headline import plot_headline, plot_slopes
 from introspect.show.page import write_page
@@ -10,6 +11,7 @@ from introspect.show.tables import plot_design_efficiency, plot_dose, plot_privi
 __all__ = [
     "Drawn",
     "plot_calibration",
+    "plot_control",
     "plot_design_efficiency",
     "plot_dose",
     "plot_forest",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from introspect.measure import (
     WeightsLike,
     pair,
 )
-from introspect.study.stages import SeedData
+from introspect.study.seed_data import SeedData
 
 _Choices = Sequence[tuple[ChoiceTable, Sequence[str] | None]]
 
@@ -117,38 +117,10 @@ def _bounds(a: Accuracy) -> dict[str, float | int | str]:
 
 
 def arms_of(data: SeedData, metric: AccuracyMetric) -> dict[str, Arm]:
-    """All arms of one seed, by name."""
+    """All arms of one seed that its steps suffice for, by name."""
     target = {k: dict(v.weights) for k, v in data.draw.preferences.items()}
-    folds = [(f"fold{k}", train, test) for k, (train, test) in enumerate(data.draw.folds, 1)]
-    held_out = _joined(data.reports[name].select(test) for name, _, test in folds)
-    # Each context once, by one of the models that were trained on it: the one after the model that it was kept from.
-    trained = _joined(data.reports[name].select(folds[k - 1][2]) for k, (name, _, _) in enumerate(folds))
-    after = {k: w for name, _, test in folds for k, w in _usable(data.weights[name], test).items()}
-    afterwards: _Choices = [(data.choices[name], test) for name, _, test in folds]
-    before = data.weights["instilled"]
-    instilled: _Choices = [(data.choices["instilled"], None)]
-    r = data.reports
-    none: _Choices = []
-    rows: list[tuple[str, str, str, ReportTable, WeightsLike, _Choices, _Choices]] = [
-        ("untuned", "untuned", "instilled", r["untuned"], before, instilled, instilled),
-        ("instilled", "instilled", "instilled", r["instilled"], before, instilled, instilled),
-        ("report-trained", "report-trained", "instilled", held_out, before, instilled, instilled),
-        ("report-trained, weights after", "report-trained", "report-trained", held_out, after, afterwards, afterwards),
-        ("report-trained, trained half", "report-trained", "instilled", trained, before, instilled, instilled),
-    ]
-    if data.native_weights:
-        native, nr = data.native_weights["instilled"], data.native_reports
-        after_native = data.native_weights["all"]
-        chosen: _Choices = [(data.native_choices["instilled"], None)]
-        last: _Choices = [(data.native_choices["all"], None)]
-        rows += [
-            ("native-untuned", "untuned", "instilled", nr["untuned"], native, none, chosen),
-            ("native-before", "instilled", "instilled", nr["instilled"], native, none, chosen),
-            ("native-after", "report-trained", "instilled", nr["all"], native, none, chosen),
-            ("native-after, weights after", "report-trained", "report-trained", nr["all"], after_native, none, last),
-        ]
     arms = {}
-    for name, reports_from, weights_from, reports, weights, taught, fitted_to in rows:
+    for name, reports_from, weights_from, reports, weights, taught, fitted_to in _rows(data):
         pairing = pair(reports, weights)
         said_untuned = data.native_reports if name.startswith("native") else data.reports
         arms[name] = Arm(
@@ -162,7 +134,8 @@ def arms_of(data: SeedData, metric: AccuracyMetric) -> dict[str, Arm]:
                 choices=_behind(fitted_to),
                 target=target if taught else None,
                 # What could be said before anything was taught: the common sense of names and attributes.
-                others=None if reports_from == "untuned" else said_untuned["untuned"],
+                others=None if reports_from == "untuned" else said_untuned.get("untuned"),
+                model=data.estimator,
             ),
             choice_accuracy=_choice_accuracy(taught),
             learned_vs_target_r=_pooled_r(target, weights) if taught else math.nan,
@@ -172,13 +145,63 @@ def arms_of(data: SeedData, metric: AccuracyMetric) -> dict[str, Arm]:
     return arms
 
 
+_Row = tuple[str, str, str, ReportTable, WeightsLike, _Choices, _Choices]
+
+
+def _rows(data: SeedData) -> Iterator[_Row]:
+    """Name, whose reports, whose weights, the two, choices that have a target, choices behind the weights."""
+    folds = [(f"fold{k}", train, test) for k, (train, test) in enumerate(data.draw.folds, 1)]
+    names = [name for name, _, _ in folds]
+    r, choices, none = data.reports, data.choices, ()
+    if "instilled" in choices:
+        before = data.weights["instilled"]
+        instilled: _Choices = [(choices["instilled"], None)]
+        for name in ("untuned", "instilled"):
+            if name in r:
+                yield (name, name, "instilled", r[name], before, instilled, instilled)
+        if all(name in r for name in names):
+            held_out = _joined(r[name].select(test) for name, _, test in folds)
+            yield ("report-trained", "report-trained", "instilled", held_out, before, instilled, instilled)
+            if all(name in choices for name in names):
+                weights = {k: w for name, _, test in folds for k, w in _usable(data.weights[name], test).items()}
+                after: _Choices = [(choices[name], test) for name, _, test in folds]
+                yield ("report-trained, weights after", *("report-trained",) * 2, held_out, weights, after, after)
+            # Each context once, by a model that was trained on it: the one after the model that it was kept from.
+            parts = [
+                r[name].select([i for i in folds[k - 1][2] if i in set(train)])
+                for k, (name, train, _) in enumerate(folds)
+            ]
+            trained = _joined(part for part in parts if len(part))
+            yield ("report-trained, trained half", "report-trained", "instilled", trained, before, instilled, instilled)
+    if "instilled" in data.native_weights:
+        native, nr = data.native_weights["instilled"], data.native_reports
+        chosen: _Choices = [(data.native_choices["instilled"], None)]
+        for name, model, label in (
+            ("native-untuned", "untuned", "untuned"),
+            ("native-before", "instilled", "instilled"),
+            ("native-after", "all", "report-trained"),
+        ):
+            if model in nr:
+                yield (name, label, "instilled", nr[model], native, none, chosen)
+        if "all" in nr and "all" in data.native_weights:
+            last: _Choices = [(data.native_choices["all"], None)]
+            both = ("report-trained",) * 2
+            yield ("native-after, weights after", *both, nr["all"], data.native_weights["all"], none, last)
+
+
 def rises_of(data: SeedData, metric: AccuracyMetric) -> dict[str, Rise]:
     """Paired before/after comparisons of one seed: held-out contexts and native ones, each against the weights
     measured before report training.
     """
-    held_out = _joined(data.reports[f"fold{k}"].select(test) for k, (_, test) in enumerate(data.draw.folds, 1))
-    rises = {"held-out": metric.compare(data.reports["instilled"], held_out, data.weights["instilled"], rng=data.seed)}
-    if data.native_weights:
+    rises = {}
+    names = [f"fold{k}" for k in range(1, len(data.draw.folds) + 1)]
+    if "instilled" in data.weights and all(name in data.reports for name in (*names, "instilled")):
+        held_out = _joined(
+            data.reports[name].select(test) for name, (_, test) in zip(names, data.draw.folds, strict=True)
+        )
+        before = data.reports["instilled"]
+        rises["held-out"] = metric.compare(before, held_out, data.weights["instilled"], rng=data.seed)
+    if "instilled" in data.native_weights and {"instilled", "all"} <= set(data.native_reports):
         rises["native"] = metric.compare(
             data.native_reports["instilled"],
             data.native_reports["all"],
@@ -190,13 +213,12 @@ def rises_of(data: SeedData, metric: AccuracyMetric) -> dict[str, Rise]:
 
 def drift_of(data: SeedData) -> dict[str, float]:
     """r between the weights measured before and after report training: a low one says that behaviour moved."""
-    after = {
-        k: w
-        for n, (_, test) in enumerate(data.draw.folds, 1)
-        for k, w in _usable(data.weights[f"fold{n}"], test).items()
-    }
-    drift = {"held-out": _pooled_r(after, data.weights["instilled"])}
-    if data.native_weights:
+    drift = {}
+    folds = [(f"fold{n}", test) for n, (_, test) in enumerate(data.draw.folds, 1)]
+    if all(name in data.weights for name in ("instilled", *(name for name, _ in folds))):
+        after = {k: w for name, test in folds for k, w in _usable(data.weights[name], test).items()}
+        drift["held-out"] = _pooled_r(after, data.weights["instilled"])
+    if {"all", "instilled"} <= set(data.native_weights):
         drift["native"] = _pooled_r(data.native_weights["all"], data.native_weights["instilled"])
     return drift
 

@@ -115,18 +115,23 @@ def plan_study(
             steps,
             round(min(steps * p.instil.batch_size, p.instil.epochs * instil) * choice),
         ),
+        *(
+            [StagePlan("instilled: validation", n * p.n_validation, round(n * p.n_validation * choice))]
+            if p.n_validation
+            else []
+        ),
         choices("instilled: choices"),
         reports("instilled: reports"),
         *([on_native("instilled: native")] if m else []),
     ]
-    for fold, (train, _) in enumerate(scenarios.folds(p.n_folds, stream(0, "plan")), 1):
-        stages.append(report_training(f"report training {fold} of {p.n_folds}", len(train)))
-    stages += [
-        reports("report-trained: reports", p.n_folds),
-        choices("report-trained: choices again", p.n_folds),
-    ]
-    if m:
-        stages += [report_training("report training on all", n), on_native("report-trained: native")]
+    drawn = scenarios.folds(p.n_folds, stream(0, "plan")) if p.folds is None else p.folds
+    for fold, (train, _) in enumerate(drawn, 1):
+        stages.append(report_training(f"report training {fold} of {len(drawn)}", len(train)))
+    stages.append(reports("report-trained: reports", len(drawn)))
+    if p.remeasure:
+        stages.append(choices("report-trained: choices again", len(drawn)))
+    if m and p.train_all:
+        stages += [report_training("report training on all", n), on_native("report-trained: native", p.remeasure)]
     return StudyPlan(tuple(stages), n_seeds)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from introspect.study.arms import Arm
-from introspect.study.stages import SeedData
+from introspect.study.seed_data import SeedData
 from introspect.training import Verdict, judge
 
 __all__ = ["Gate", "gates_of", "verdict_of"]
@@ -71,6 +71,8 @@ def gates_of(data: SeedData, arms: dict[str, Arm]) -> tuple[Gate, ...]:
         said = sentence.format(value=value, bound=bound) if np.isfinite(value) else f"{name}: cannot be told."
         gates.append(Gate(name, passed, float(value), bound, said))
 
+    if "instilled" not in arms:
+        return ()
     instilled = arms["instilled"]
     gate(
         "instilled", instilled.choice_accuracy, MIN_ACCURACY, True,
@@ -99,6 +101,8 @@ def gates_of(data: SeedData, arms: dict[str, Arm]) -> tuple[Gate, ...]:
                 "wanted): "
                 "before and after may cover different contexts; compare them on the common ones.",
             )  # fmt: skip
+    if "report-trained, weights after" not in arms:
+        return tuple(gates)
     cost = instilled.choice_accuracy - arms["report-trained, weights after"].choice_accuracy
     gate(
         "report training keeps choices", cost, MAX_COST, False,

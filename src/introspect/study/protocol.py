@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from introspect.backend.training import TrainingSpec
@@ -27,6 +29,20 @@ class StudyProtocol(BaseModel):
         report: How reporting is trained.
         looks: How often the model is asked for choices and reports while it is trained; 0 for never. Open-weight chat
             models only.
+        n_validation: Further choices per context, of the kind that is trained on but kept out of it; what the
+            instilled model answers is counted, and nothing else hangs on it.
+        counterbalance: Whether each option stands first as often as second in trials drawn at random.
+        folds: (trained on, held out) contexts by id, instead of drawing `n_folds`.
+        targets: What reports are trained on: the preferences that were taught, or the weights that were measured.
+        train_all: Whether a further model is report-trained on all contexts, for the native ones.
+        remeasure: Whether choices are measured again after report training. The published study did not.
+        estimator: What weights are fitted with; "unit-normal" is the published one, a ridge of scale 1 on plain
+            choices.
+        read_choices: "logprobs" where the model has them, or always the "text".
+        choice_temperature: Of choices; 0 is greedy.
+        report_temperature: Of reports.
+        report_options: Whether each report's prompt shows options of its own.
+        report_format: How reports are asked for when they are measured; the style's own format if None.
 
     Example:
         >>> StudyProtocol(n_reports=3).n_instil
@@ -46,3 +62,15 @@ class StudyProtocol(BaseModel):
     instil: TrainingSpec = TrainingSpec()
     report: TrainingSpec = TrainingSpec()
     looks: int = Field(default=0, ge=0)
+    n_validation: int = Field(default=0, ge=0)
+    counterbalance: bool = True
+    folds: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] | None = None
+    targets: Literal["target", "learned"] = "target"
+    train_all: bool = True
+    remeasure: bool = True
+    estimator: Literal["eb", "ridge", "firth", "unit-normal"] = "eb"
+    read_choices: Literal["logprobs", "text"] = "logprobs"
+    choice_temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    report_temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    report_options: Literal["fresh", "none"] = "fresh"
+    report_format: Literal["object", "single", "ranking", "comparison"] | None = None

@@ -16,6 +16,7 @@ from introspect._notebook import html_lines, html_table
 from introspect.backend.wire import ModelRef
 from introspect.measure import Interval, Rise, TwoLevel, student_interval, two_level, two_level_rise
 from introspect.study.arms import ARMS, Arm
+from introspect.study.claims import Claim, claims_of
 from introspect.study.gates import Gate
 from introspect.training import Verdict
 
@@ -80,13 +81,16 @@ class StudyResult:
     @property
     def arm_names(self) -> tuple[str, ...]:
         """Arms in reading order: the published ones first."""
-        names = tuple(self.seeds[0].arms)
+        names = tuple(dict.fromkeys(name for s in self.seeds for name in s.arms))
         return tuple(n for n in ARMS if n in names) + tuple(n for n in names if n not in ARMS)
 
     @cached_property
     def arms(self) -> list[dict[str, JsonValue]]:
         """One row per arm over all seeds: means, with a two-level (seed, context) interval from two seeds on."""
-        return [self._row([s.arms[name] for s in self.seeds]) | {"flag": self.flag} for name in self.arm_names]
+        return [
+            self._row([s.arms[name] for s in self.seeds if name in s.arms]) | {"flag": self.flag}
+            for name in self.arm_names
+        ]
 
     @property
     def flag(self) -> str:
@@ -100,10 +104,15 @@ class StudyResult:
                 return f"instilling {status}" + (f" in {n} of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "")
         return ""
 
+    @property
+    def _drifts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for s in self.seeds for name in s.drift))
+
     @cached_property
     def rises(self) -> dict[str, TwoLevel]:
         """Mean paired rise over seeds, by where ("held-out", "native")."""
-        return {name: two_level_rise([s.rises[name] for s in self.seeds], rng=0) for name in self.seeds[0].rises}
+        names = dict.fromkeys(name for s in self.seeds for name in s.rises)
+        return {name: two_level_rise([s.rises[name] for s in self.seeds if name in s.rises], rng=0) for name in names}
 
     def _reasons(self) -> list[str]:
         """Why a figure is undefined or doubtful, once for all the arms that share the reason."""
@@ -169,12 +178,12 @@ class StudyResult:
             ),
             "arms": list(self.arms),
             "rises": {name: self._rise(name) for name in self.rises},
-            "drift": {name: _mean([s.drift[name] for s in self.seeds]) for name in self.seeds[0].drift},
+            "drift": {name: _mean([s.drift.get(name) for s in self.seeds]) for name in self._drifts},
             "gates": [gate.to_dict() | {"seed": s.seed} for s in self.seeds for gate in s.gates],
             "seeds": [
                 {
                     "seed": s.seed,
-                    "arms": [s.arms[name].to_dict() for name in self.arm_names],
+                    "arms": [s.arms[name].to_dict() for name in self.arm_names if name in s.arms],
                     "rises": {name: rise.to_dict() for name, rise in s.rises.items()},
                     "drift": {name: _plain(r) for name, r in s.drift.items()},
                     "models": {name: ref.model_dump(mode="json", exclude_none=True) for name, ref in s.models.items()},
@@ -197,6 +206,13 @@ class StudyResult:
         import pandas as pd
 
         return pd.DataFrame(self.arms)
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Which of the published findings hold, with effect, interval, and what else could explain them.
+
+        Controls other than the arms are part of a protocol's run; see `RunResult.claims`.
+        """
+        return claims_of(self)
 
     def summary(self) -> str:
         """The result as a short block: r of each arm, between what it must beat and what it can reach."""
@@ -222,13 +238,17 @@ class StudyResult:
             "rise": _plain(estimate),
             "ci_low": _plain(interval.low),
             "ci_high": _plain(interval.high),
-            "p_per_seed": [_plain(s.rises[name].p) for s in self.seeds],
+            "p_per_seed": [_plain(s.rises[name].p) for s in self.seeds if name in s.rises],
             "flag": self.flag,
         }
 
     def rise_interval(self, name: str) -> Interval:
         """Interval of a rise: over (seed, context) where there are several seeds, else over contexts."""
-        return _widest(self.rises[name]) if len(self.seeds) > 1 else self.seeds[0].rises[name].interval
+        return (
+            _widest(self.rises[name])
+            if len(self.seeds) > 1
+            else next(s for s in self.seeds if name in s.rises).rises[name].interval
+        )
 
     def sentences(self) -> list[str]:
         """The study in words: the table, the rises, what behaviour did meanwhile, and the gates that fail."""
@@ -251,8 +271,8 @@ class StudyResult:
             lines.append(text + "." if known else f"Whether report training moved r on {name} contexts cannot be told.")
         lines += [
             f"Weights measured before and after report training correlate at "
-            f"{_show(_mean([s.drift[name] for s in self.seeds]), '.2f')} on {name} contexts."
-            for name in self.seeds[0].drift
+            f"{_show(_mean([s.drift.get(name) for s in self.seeds]), '.2f')} on {name} contexts."
+            for name in self._drifts
         ]
         for s in self.seeds:
             lines += [f"Seed {s.seed}: {gate.sentence}" for gate in s.gates if not gate.passed]

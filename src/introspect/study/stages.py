@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-import numpy as np
 
 from introspect._random import stream
 from introspect.backend.protocol import ModelBackend
@@ -26,16 +25,12 @@ from introspect.decision import (
     TrialSet,
 )
 from introspect.errors import StoreError
-from introspect.measure import (
-    ChoiceModel,
-    ChoiceProbe,
-    ChoiceTable,
-    LearnedWeights,
-    ReportTable,
-    SelfReportProbe,
-)
+from introspect.measure import ChoiceModel, ChoiceProbe, ChoiceTable, ReportTable, SelfReportProbe
 from introspect.store import Store
+from introspect.study.drawing import content_hash, first_of_each, unseen
+from introspect.study.graph import Journal, Node, run_nodes
 from introspect.study.protocol import StudyProtocol
+from introspect.study.seed_data import Draw, SeedData
 from introspect.study.trajectory import TrajectoryWatch
 from introspect.training import FineTuned, FineTuner, TrainingWarning
 from introspect.training.jobs import StoredJobs
@@ -68,52 +63,6 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What is drawn before any model is touched.
-
-    Attributes:
-        preferences: The hidden target of each context.
-        instil: Labelled trials to train on.
-        measure: Fresh labelled trials, shown to every model alike.
-        native: Fresh unlabelled trials of the native contexts.
-        folds: (trained on, held out) contexts of each report training.
-    """
-
-    preferences: PreferenceSet
-    instil: TrialSet
-    measure: TrialSet
-    native: TrialSet
-    folds: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
-
-
-@dataclass(frozen=True)
-class SeedData:
-    """Everything one seed produced. Models are named "untuned", "instilled", "fold1", "fold2", ..., "all".
-
-    Attributes:
-        seed: The seed.
-        draw: What was drawn.
-        tuned: Trainings by the name of the model that they made.
-        choices: Choices on the study's contexts, by model.
-        reports: Reports on the study's contexts, by model.
-        native_choices: Choices on the native contexts, by model.
-        native_reports: Reports on the native contexts, by model.
-        weights: Weights fitted to `choices`, by model.
-        native_weights: Weights fitted to `native_choices`, by model.
-    """
-
-    seed: int
-    draw: Draw
-    tuned: dict[str, FineTuned]
-    choices: dict[str, ChoiceTable]
-    reports: dict[str, ReportTable]
-    native_choices: dict[str, ChoiceTable]
-    native_reports: dict[str, ReportTable]
-    weights: dict[str, LearnedWeights] = field(default_factory=dict)
-    native_weights: dict[str, LearnedWeights] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Stages:
     """Runs the stages of one seed against a store.
 
@@ -141,6 +90,11 @@ class Stages:
     batch: bool = False
     budget: Budget | None = None
 
+    @cached_property
+    def journal(self) -> Journal:
+        """Which steps were computed, and why."""
+        return Journal(self.store)
+
     def run(self, seed: int) -> SeedData:
         """All stages of a seed, in order. What an earlier run finished is not repeated.
 
@@ -149,56 +103,119 @@ class Stages:
             BackendError: A model could not be opened or asked.
             StoreError: The study file cannot be written or believed.
         """
-        p = self.protocol
-        draw = self._draw(seed)
-        untuned = self.model
-        tuned: dict[str, FineTuned] = {}
-        choices = {"untuned": self._choices(seed, "untuned", untuned, draw.measure)}
-        reports = {"untuned": self._reports(seed, "untuned", untuned, self.scenarios)}
-        native_reports, native_choices = {}, {}
-        if self.native:
-            native_reports["untuned"] = self._reports(seed, "untuned", untuned, self.native, "native ")
+        got: dict[str, Any] = {}
+        run_nodes(self.nodes(seed), got, self.journal, f"seed {seed}: ", tolerant=False)
+        return self.data(seed, got)
 
-        tuned["instilled"] = self._train(
-            seed, "instilled", untuned, p.instil,
-            lambda tuner, base: tuner.instil(base, draw.instil, draw.preferences), draw.instil.hash,
-            self._watch(p.instil.steps(len(draw.instil)), draw.measure, draw.preferences),
-        )  # fmt: skip
-        instilled = tuned["instilled"].ref
-        choices["instilled"] = self._choices(seed, "instilled", instilled, draw.measure)
-        reports["instilled"] = self._reports(seed, "instilled", instilled, self.scenarios)
-        if self.native:
-            native_choices["instilled"] = self._choices(seed, "instilled", instilled, draw.native, "native ")
-            native_reports["instilled"] = self._reports(seed, "instilled", instilled, self.native, "native ")
+    def nodes(self, seed: int) -> list[Node]:
+        """The steps of a seed as a graph, in an order in which they can be run."""
+        p, model = self.protocol, self.model
+        nodes = [Node("draw", (), lambda _: self._draw(seed))]
 
-        halves = [(f"fold{k}", train) for k, (train, _) in enumerate(draw.folds, 1)]
-        if self.native:
-            halves.append(("all", tuple(self.scenarios.ids)))
-        for name, ids in halves:
-            tuned[name] = self._train_reports(seed, name, instilled, ids, draw)
-            if name != "all":
-                reports[name] = self._reports(seed, name, tuned[name].ref, self.scenarios)
-                choices[name] = self._choices(seed, name, tuned[name].ref, draw.measure)
-            else:
-                native_reports[name] = self._reports(seed, name, tuned[name].ref, self.native, "native ")
-                native_choices[name] = self._choices(seed, name, tuned[name].ref, draw.native, "native ")
-        fit = ChoiceModel().fit
+        def ask(name: str, ref: Callable[[Mapping[str, Any]], ModelRef], needs: tuple[str, ...], *kinds: str) -> None:
+            """What a model named so is asked; `kinds` of "choices", "reports" and their native twins."""
+
+            def step(kind: str) -> Callable[[Mapping[str, Any]], Any]:
+                where = "native " if kind.startswith("native") else ""
+                if kind.endswith("choices"):
+                    return lambda got: self.choices(
+                        seed, name, ref(got), got["draw"].native if where else got["draw"].measure, where
+                    )
+                return lambda got: self.reports(seed, name, ref(got), self.native if where else self.scenarios, where)
+
+            nodes.extend(
+                Node(f"{name}: {kind}", (*needs, "draw") if kind.endswith("choices") else needs, step(kind))
+                for kind in kinds
+                if self.native or not kind.startswith("native")
+            )
+
+        ask("untuned", lambda _: model, (), "choices", "reports", "native reports")
+        nodes.append(Node("train instilled", ("draw",), lambda got: self._instil(seed, got["draw"])))
+
+        def tuned(name: str) -> Callable[[Mapping[str, Any]], ModelRef]:
+            return lambda got: got[f"train {name}"].ref
+
+        if p.n_validation:
+            nodes.append(
+                Node(
+                    "instilled: validation choices", ("train instilled", "draw"),
+                    lambda got: self.choices(
+                        seed, "instilled", got["train instilled"].ref, got["draw"].validation, "validation "
+                    ),
+                )
+            )  # fmt: skip
+        after = ("train instilled",)
+        ask("instilled", tuned("instilled"), after, "choices", "reports", "native choices", "native reports")
+        taught = ("draw", "train instilled", *(["instilled: choices"] if p.targets == "learned" else []))
+        n_folds = p.n_folds if p.folds is None else len(p.folds)
+        for k in range(n_folds):
+            name = f"fold{k + 1}"
+            nodes.append(Node(f"train {name}", taught, partial(self._train_fold, seed, name, k)))
+            ask(name, tuned(name), (f"train {name}",), "reports", *(["choices"] if p.remeasure else []))
+        if self.native and p.train_all:
+            nodes.append(Node("train all", taught, partial(self._train_fold, seed, "all", None)))
+            more = ["native choices"] if p.remeasure else []
+            ask("all", tuned("all"), ("train all",), "native reports", *more)
+        return nodes
+
+    def data(self, seed: int, got: Mapping[str, Any]) -> SeedData:
+        """What the steps gave, with weights fitted to all choices."""
+
+        def of(kind: str) -> dict[str, Any]:
+            return {name.removesuffix(kind): got[name] for name in got if name.endswith(kind)}
+
+        tuned = {name.removeprefix("train "): got[name] for name in got if name.startswith("train ")}
+        choices = {k: v for k, v in of(": choices").items() if ": " not in k}
+        native_choices = of(": native choices")
+        fit = self.estimator.fit
         return SeedData(
-            seed, draw, tuned, choices, reports, native_choices, native_reports,
+            seed, got["draw"], tuned, choices, of(": reports"), native_choices, of(": native reports"),
             {name: fit(table) for name, table in choices.items()},
             {name: fit(table) for name, table in native_choices.items()},
+            self.estimator,
         )  # fmt: skip
+
+    @property
+    def estimator(self) -> ChoiceModel:
+        """What weights are fitted with."""
+        kind = self.protocol.estimator
+        if kind == "unit-normal":
+            return ChoiceModel(estimator="ridge", tau=1.0, graded="off")
+        return ChoiceModel() if kind == "eb" else ChoiceModel(estimator=kind)
+
+    def _instil(self, seed: int, draw: Draw) -> FineTuned:
+        return self.train(
+            seed, "instilled", self.model, self.protocol.instil,
+            lambda tuner, base: tuner.instil(base, draw.instil, draw.preferences), draw.instil.hash,
+            watch=self._watch(self.protocol.instil.steps(len(draw.instil)), draw),
+        )  # fmt: skip
+
+    def _train_fold(self, seed: int, name: str, k: int | None, got: Mapping[str, Any]) -> FineTuned:
+        draw: Draw = got["draw"]
+        ids: Sequence[str] = tuple(self.scenarios.ids) if k is None else draw.folds[k][0]
+        base = got["train instilled"].ref
+        if self.protocol.targets == "target":
+            watch = self._watch(self.protocol.report.steps(self.protocol.n_examples * len(ids)), draw)
+            return self.train_reports(seed, name, base, ids, draw.preferences, watch=watch)
+        weights = self.estimator.fit(got["instilled: choices"])
+        dead = weights.unusable()
+        shown = [i for i in ids if i in weights and i not in dead]
+        return self.train_reports(seed, name, base, shown, {i: weights.weights(i) for i in shown})
 
     def _draw(self, seed: int) -> Draw:
         p = self.protocol
 
         def compute() -> dict[str, Any]:
             hidden = PreferenceSampler().sample(self.scenarios, stream(seed, "preferences"))
-            generator, measure = TrialGenerator(), TrialGenerator(design=p.measure_design)
-            instil = generator.trials(self.scenarios, p.n_instil, stream(seed, "instil"))
+            generator = TrialGenerator(counterbalance=p.counterbalance)
+            measure = generator if p.measure_design == "random" else TrialGenerator(design=p.measure_design)
+            drawn = generator.trials(self.scenarios, p.n_instil + p.n_validation, stream(seed, "instil"))
+            trained = first_of_each(drawn, p.n_instil)
+            instil, validation = drawn.take(trained), drawn.take(~trained)
             # Measuring pairs must be fresh: a pair that was trained on would show memory, not weights.
-            more = measure.trials(self.scenarios, p.n_instil + p.n_measure, stream(seed, "measure"))
-            extra = _unseen(more, instil, p.n_measure)
+            n_more = p.n_instil + p.n_validation + p.n_measure
+            more = measure.trials(self.scenarios, n_more, stream(seed, "measure"))
+            extra = unseen(more, drawn, p.n_measure)
             native = measure.trials(self.native, p.n_native, stream(seed, "native")) if self.native else TrialSet()
             folds = self.scenarios.folds(p.n_folds, stream(seed, "folds"))
             return {
@@ -206,44 +223,73 @@ class Stages:
                 "instil": self._keep(generator.label(instil, hidden, rng=stream(seed, "labels", "instil"))),
                 "measure": self._keep(generator.label(extra, hidden, rng=stream(seed, "labels", "measure"))),
                 "native": self._keep(native),
+                "validation": self._keep(generator.label(validation, hidden, rng=stream(seed, "labels", "validation"))),
                 "folds": [[list(train.ids), list(test.ids)] for train, test in folds],
             }
 
         sizes: list[object] = [p.n_instil, p.n_measure, p.n_native, p.n_folds]
         if p.measure_design != "random":  # a draw of before there were designs stays where it is found
             sizes.append(p.measure_design)
-        found = self._step(seed, "draw", [self.scenarios.hash, self.native.hash, sizes], compute)
+        if p.n_validation or not p.counterbalance:
+            sizes.append([p.n_validation, p.counterbalance])
+        labels = ("another set of contexts", "another set of native contexts", "sizes")
+        found = self._step(seed, "draw", [self.scenarios.hash, self.native.hash, sizes], compute, labels)
+        folds = found["folds"] if p.folds is None else p.folds
         return Draw(
             PreferenceSet.from_json(found["preferences"]),
             self._recall(TrialSet, found["instil"]),
             self._recall(TrialSet, found["measure"]),
             self._recall(TrialSet, found["native"]),
-            tuple((tuple(train), tuple(test)) for train, test in found["folds"]),
+            tuple((tuple(train), tuple(test)) for train, test in folds),
+            self._recall(TrialSet, found["validation"]) if p.n_validation else TrialSet(),
         )
 
-    def _choices(self, seed: int, name: str, ref: ModelRef, trials: TrialSet, where: str = "") -> ChoiceTable:
-        probe = ChoiceProbe(self.style)
+    def choices(self, seed: int, name: str, ref: ModelRef, trials: TrialSet, where: str = "") -> ChoiceTable:
+        """A model's choices in some trials."""
+        p = self.protocol
+        probe = ChoiceProbe(self.style, p.choice_temperature, graded=p.read_choices == "logprobs")
 
         def compute() -> str:
             return self._keep(self._ask(ref, lambda model, on: probe.run(model, trials, on), len(trials)))
 
-        key = self._step(seed, f"{name}: {where}choices", [ref.key, probe.id, trials.hash], compute)
-        return self._recall(ChoiceTable, key)
+        inputs = [ref.key, probe.id, trials.hash, *([] if probe.graded else ["text"])]
+        labels = ("another model", "how choices are asked for", "another set of trials")
+        return self._recall(ChoiceTable, self._step(seed, f"{name}: {where}choices", inputs, compute, labels))
 
-    def _reports(
-        self, seed: int, name: str, ref: ModelRef, scenarios: Sequence[DecisionScenario], where: str = ""
+    def reports(
+        self,
+        seed: int,
+        name: str,
+        ref: ModelRef,
+        scenarios: Sequence[DecisionScenario],
+        where: str = "",
+        probe: SelfReportProbe | None = None,
     ) -> ReportTable:
-        probe = SelfReportProbe(self.style, k=self.protocol.n_reports)
+        """A model's reports on some contexts, asked for as the protocol says or by a probe of one's own."""
+        asking = probe or self.report_probe
         which = ScenarioSet(scenarios)
         # The same options for every model, so that before and after differ in the model alone.
         rng = int(stream(seed, "report options").integers(2**31))
 
         def compute() -> str:
-            n_prompts = len(which) * probe.k
-            return self._keep(self._ask(ref, lambda model, on: probe.run(model, which, rng, on), n_prompts))
+            n_prompts = len(which) * asking.k
+            return self._keep(self._ask(ref, lambda model, on: asking.run(model, which, rng, on), n_prompts))
 
-        key = self._step(seed, f"{name}: {where}reports", [ref.key, probe.id, which.hash, rng], compute)
-        return self._recall(ReportTable, key)
+        labels = ("another model", "how reports are asked for", "another set of contexts", "other options")
+        inputs = [ref.key, asking.id, which.hash, rng]
+        return self._recall(ReportTable, self._step(seed, f"{name}: {where}reports", inputs, compute, labels))
+
+    @property
+    def report_probe(self) -> SelfReportProbe:
+        """How reports are asked for. Choices and training keep the study's own style, whatever is changed here."""
+        p = self.protocol
+        changes: dict[str, str] = {}
+        if p.report_format is not None and p.report_format != getattr(self.style, "report_format", None):
+            changes["report_format"] = p.report_format
+        if p.report_options == "none":
+            changes["report_options"] = "none"
+        style = replace(self.style, **changes) if changes else self.style  # type: ignore[type-var]
+        return SelfReportProbe(style, k=p.n_reports, options=p.report_options, temperature=p.report_temperature)
 
     def _ask(self, ref: ModelRef, ask: Callable[[ModelBackend, Callable[[int, object], None]], Any], total: int) -> Any:
         from introspect.backend.portal import run_sync
@@ -259,7 +305,7 @@ class Stages:
         jobs = StoredJobs(self.store, f"batches {ref.key}", self.folder / "batches") if self.batch else None
         return open_model(ref, StoredReplies(self.store), budget=self.budget, batches=jobs)
 
-    def _train(
+    def train(
         self,
         seed: int,
         name: str,
@@ -267,10 +313,12 @@ class Stages:
         spec: TrainingSpec,
         train: Callable[[FineTuner, ModelRef], FineTuned],
         data: object,
+        order: str = "",
         watch: TrajectoryWatch | None = None,
     ) -> FineTuned:
+        """A training, in an order of examples of its own (that of the training named `order`, where one is)."""
         # Each seed trains in its own order of examples.
-        seeded = spec.model_copy(update={"seed": int(stream(seed, "training", name).integers(2**31))})
+        seeded = spec.model_copy(update={"seed": int(stream(seed, "training", order or name).integers(2**31))})
 
         def compute() -> Any:
             tuner = FineTuner(
@@ -293,31 +341,47 @@ class Stages:
                 return train(tuner, base).model_dump(mode="json")
 
         inputs = [base.key, self.style.id, seeded.model_dump(mode="json"), data]
-        return FineTuned.model_validate(self._step(seed, f"train {name}", inputs, compute))
+        labels = ("another base model", "words", "settings", "another training set")
+        return FineTuned.model_validate(self._step(seed, f"train {name}", inputs, compute, labels))
 
-    def _train_reports(self, seed: int, name: str, base: ModelRef, ids: Sequence[str], draw: Draw) -> FineTuned:
-        contexts = [self.scenarios.by_id(i) for i in ids]
-        rng = int(stream(seed, "report training", name).integers(2**31))
-        n = self.protocol.n_examples
-        return self._train(
-            seed, name, base, self.protocol.report,
-            lambda tuner, base: tuner.train_reports(base, contexts, draw.preferences, n_per_scenario=n, rng=rng),
-            [draw.preferences.hash, list(ids), n, rng],
-            self._watch(self.protocol.report.steps(n * len(contexts)), draw.measure, draw.preferences),
-        )  # fmt: skip
-
-    def _watch(self, steps: int, trials: TrialSet, preferences: PreferenceSet) -> TrajectoryWatch | None:
+    def _watch(self, steps: int, draw: Draw) -> TrajectoryWatch | None:
         if not self.protocol.looks:
             return None
         every = -(-steps // self.protocol.looks)
-        return TrajectoryWatch(every, trials, tuple(self.scenarios), self.style, preferences)
+        return TrajectoryWatch(every, draw.measure, tuple(self.scenarios), self.style, draw.preferences)
 
-    def _step(self, seed: int, name: str, inputs: object, compute: Callable[[], Any]) -> Any:
+    def train_reports(
+        self,
+        seed: int,
+        name: str,
+        base: ModelRef,
+        ids: Sequence[str],
+        targets: PreferenceSet | Mapping[str, Mapping[str, float]],
+        order: str = "",
+        n: int | None = None,
+        spec: TrainingSpec | None = None,
+        watch: TrajectoryWatch | None = None,
+    ) -> FineTuned:
+        """A report training on some contexts, with the options and the order of the training named `order`."""
+        contexts = [self.scenarios.by_id(i) for i in ids]
+        rng = int(stream(seed, "report training", order or name).integers(2**31))
+        number = n or self.protocol.n_examples
+        taught = targets.hash if isinstance(targets, PreferenceSet) else content_hash(targets)
+        return self.train(
+            seed, name, base, spec or self.protocol.report,
+            lambda tuner, base: tuner.train_reports(base, contexts, targets, n_per_scenario=number, rng=rng),
+            [taught, list(ids), number, rng], order, watch,
+        )  # fmt: skip
+
+    def _step(
+        self, seed: int, name: str, inputs: object, compute: Callable[[], Any], labels: Sequence[str] = ()
+    ) -> Any:
         began = False
 
         def begin() -> Any:
             nonlocal began
             began = True
+            self.journal.begin(f"seed {seed}: {name}", [seed, inputs], labels)
             self.watcher.stage(f"seed {seed}: {name}", done=False)
             return compute()
 
@@ -340,22 +404,3 @@ class Stages:
                 return kind.from_jsonl(path)
             except ValueError as error:
                 raise StoreError(f"a table of {self.store.path} cannot be read back: {error}") from error
-
-
-def _unseen(trials: TrialSet, seen: TrialSet, n: int) -> TrialSet:
-    """The first n trials of each scenario whose options, in whatever order, are not among those seen."""
-    known = set(_shown(seen))
-    left = dict.fromkeys((s.id for s in trials.scenarios), n)
-    keep = []
-    for pair in _shown(trials):
-        fresh = pair not in known and left[pair[0]] > 0
-        left[pair[0]] -= fresh
-        keep.append(fresh)
-    return trials.take(np.array(keep))
-
-
-def _shown(trials: TrialSet) -> Iterator[tuple[str, frozenset[tuple[float, ...]]]]:
-    """Scenario and set of options of each trial."""
-    for block in trials.blocks:
-        for index, options in zip(block.scenario_index, block.values.tolist(), strict=True):
-            yield block.scenarios[index].id, frozenset(map(tuple, options))

@@ -17,12 +17,14 @@ from introspect.errors import ConfigError, StoreError
 from introspect.measure import AccuracyMetric
 from introspect.store import Durability, FolderLock, Store
 from introspect.study.arms import arms_of, drift_of, rises_of
+from introspect.study.claims import Claim
 from introspect.study.costs import StudyPlan, plan_study
 from introspect.study.gates import gates_of, verdict_of
 from introspect.study.protocol import StudyProtocol
 from introspect.study.recipe import recipe_of
 from introspect.study.result import SeedResult, StudyResult
-from introspect.study.stages import SeedData, Stages, Watcher
+from introspect.study.seed_data import SeedData
+from introspect.study.stages import Stages, Watcher
 from introspect.study.surroundings import surroundings
 from introspect.study.watch import SilentWatcher
 
@@ -132,7 +134,7 @@ class Study:
             )  # fmt: skip
             result = self.analyse(stages)
             store.manifest["recipe"] = recipe_of(self)  # as it is now: seeds may have been added
-            _write(folder / "result.json", result_text(result))
+            write_text(folder / "result.json", result_text(result))
             return result
 
     def analyse(self, stages: Stages) -> StudyResult:
@@ -143,6 +145,13 @@ class Study:
             stages.store.manifest[f"seed {seed}"] = _made_of(data)
             seeds.append(self._score(data))
         return StudyResult(self.model, self.control, tuple(seeds))
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Which of the published findings hold, with effect, interval, and what else could explain them.
+
+        Runs what has not been run; a finished study is only scored again.
+        """
+        return self.run().claims()
 
     @property
     def words(self) -> PromptStyle:
@@ -165,13 +174,15 @@ class Study:
         """A folder holds one study; seeds may be added to it."""
         mine = {
             "model": self.model.identity(),
-            # A study of before there were looks stays the study that it is.
-            "protocol": self.protocol.model_dump(mode="json", exclude=None if self.protocol.looks else {"looks"}),
+            "protocol": self.protocol.model_dump(mode="json"),
             "style": self.words.id,
             "scenarios": _hash(self.scenarios),
             "native": _hash(self.native),
         }
         known = store.manifest.get("study")
+        if isinstance(known, dict) and isinstance(known.get("protocol"), dict):
+            # Settings that came later stand at what was done before there was a choice.
+            known = {**known, "protocol": StudyProtocol().model_dump(mode="json") | known["protocol"]}
         if known is None:
             store.manifest["study"] = mine
             store.manifest["introspect"] = __version__
@@ -210,7 +221,8 @@ def result_text(result: StudyResult) -> str:
     return json.dumps(result.to_dict(), indent=1, ensure_ascii=False) + "\n"
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_text(text, encoding="utf-8")

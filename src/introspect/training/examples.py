@@ -153,4 +153,5 @@ def _target(scenario: DecisionScenario, weights: Mapping[str, Preference | Mappi
             f"the weights of scenario {scenario.id!r} must be finite and not all zero, got {dict(named)}. "
             f"A context without detectable preference has nothing to report: leave it out."
         )
-    return {name: 100.0 * float(named[name]) / largest for name in scenario.predictors}
+    # 100 * w / w may come out a bit above 100.
+    return {name: min(100.0, max(-100.0, 100.0 * float(named[name]) / largest)) for name in scenario.predictors}

@@ -1,0 +1,168 @@
+"""A figure for every control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from introspect.errors import ConfigError, MissingExtraError
+from introspect.study.controls import ControlResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_control"]
+
+_INK, _OWN, _OTHER, _PALE = "#30353d", "#1f6f8b", "#d1743b", "#8a8f98"
+
+
+def plot_control(result: ControlResult, path: Path | str | None = None) -> Figure:
+    """The figure of a control: its table, and under it what it means.
+
+    Args:
+        result: A control that was done.
+        path: Where to save it, as PNG, PDF or SVG by its ending; not saved if None.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ConfigError: The control was not done, or the path's ending is no picture format.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("matplotlib", "notebook") from None
+    if result.state != "done":
+        raise ConfigError(f"control {result.word!r} has no figure: it is {result.state}: {result.reason}")
+    figure = Figure(layout="constrained")
+    FigureCanvasAgg(figure)
+    _PLOTS.get(result.word, plot_conditions)(figure, result)
+    figure.suptitle(f"{result.word}: {result.question}", fontsize=10, x=0.01, ha="left", weight="bold")
+    width = int(17 * figure.get_figwidth())
+    figure.supxlabel(_wrapped(result.sentence, width), fontsize=8.5, color=_INK, x=0.01, ha="left")
+    if path is not None:
+        try:
+            figure.savefig(path, dpi=150)
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"the figure cannot be saved as {path}: {error}") from None
+    return figure
+
+
+def plot_conditions(figure: Figure, result: ControlResult) -> None:
+    """One line a condition: r with its interval, and how far chance would reach."""
+    rows = [row for row in result.rows if isinstance(row.get("r"), float)]
+    figure.set_size_inches(8, 1.6 + 0.36 * len(rows))
+    axis = figure.subplots()
+    axis.axvline(0, color="0.8", lw=0.8, zorder=0)
+    for place, row in enumerate(rows):
+        colour = _OTHER if place == 0 else _OWN
+        _interval(axis, row, place, colour)
+        null = row.get("null_high")
+        if isinstance(null, float):
+            axis.plot([-abs(null), abs(null)], [place, place], color="0.88", lw=9, solid_capstyle="butt", zorder=0)
+    axis.set_yticks(range(len(rows)), [str(row["condition"]) for row in rows], fontsize=8.5)
+    axis.invert_yaxis()
+    axis.set_xlabel(
+        "r of reports and measured weights, 95 % interval; grey: reports dealt to other contexts", fontsize=8
+    )
+    _plain(axis)
+
+
+def plot_dose(figure: Figure, result: ControlResult) -> None:
+    """One panel an axis: r against the dose."""
+    axes_names = list(dict.fromkeys(str(row["axis"]) for row in result.rows))
+    figure.set_size_inches(max(8.0, 2.3 * len(axes_names)), 3.4)
+    axes = figure.subplots(1, len(axes_names), sharey=True, squeeze=False)[0]
+    for axis, name in zip(axes, axes_names, strict=True):
+        rows = [row for row in result.rows if row["axis"] == name]
+        _line(axis, rows, "r", _OWN)
+        axis.set_xlabel(name if name in ("examples", "reports") else f"share of {name}", fontsize=9)
+    axes[0].set_ylabel("held-out r", fontsize=9)
+
+
+def plot_temperature(figure: Figure, result: ControlResult) -> None:
+    """r and coverage against the temperature."""
+    figure.set_size_inches(8, 3.4)
+    axis = figure.subplots()
+    _line(axis, result.rows, "r", _OWN, "held-out r")
+    _line(axis, result.rows, "coverage", _PALE, "share of contexts with a usable report")
+    axis.set_xlabel("temperature of the reports", fontsize=9)
+    axis.legend(frameon=False, fontsize=8)
+
+
+def plot_trajectory(figure: Figure, result: ControlResult) -> None:
+    """Behaviour, reports and coverage as instilling goes on."""
+    figure.set_size_inches(8, 3.4)
+    axis = figure.subplots()
+    _line(axis, result.rows, "learned_vs_target_r", _OTHER, "choices: r of weights with the target")
+    _line(axis, result.rows, "r", _OWN, "reports: r with the weights")
+    _line(axis, result.rows, "coverage", _PALE, "share of contexts with a usable report")
+    axis.set_xlabel("share of the instilling steps", fontsize=9)
+    axis.legend(frameon=False, fontsize=8)
+
+
+def plot_grounding(figure: Figure, result: ControlResult) -> None:
+    """Where behaviour was changed and where not: r of the reports with behaviour now, and with the old lesson."""
+    rows = list(result.rows)
+    figure.set_size_inches(8, 1.8 + 0.5 * len(rows))
+    axis = figure.subplots()
+    axis.axvline(0, color="0.8", lw=0.8, zorder=0)
+    places = np.arange(len(rows))
+    for shift, field, colour, label in (
+        (-0.17, "r", _OWN, "with behaviour now"),
+        (0.17, "old_r", _OTHER, "with the old lesson"),
+    ):
+        values = [value if isinstance(value := row[field], float) else 0.0 for row in rows]
+        axis.barh(places + shift, values, 0.3, color=colour, label=label)
+    axis.set_yticks(places, [str(row["condition"]) for row in rows], fontsize=8.5)
+    axis.invert_yaxis()
+    axis.set_xlim(-1, 1)
+    axis.set_xlabel("r of the reports", fontsize=9)
+    axis.legend(frameon=False, fontsize=8)
+    _plain(axis)
+
+
+def _line(axis: Any, rows: Sequence[Any], field: str, colour: str, label: str | None = None) -> None:
+    known = [row for row in rows if isinstance(row.get(field), float)]
+    x, y = [row["x"] for row in known], [row[field] for row in known]
+    axis.plot(x, y, "o-", color=colour, ms=4, lw=1.4, label=label)
+    if field == "r":
+        ends = [(row["x"], row["ci_low"], row["ci_high"]) for row in known if isinstance(row["ci_low"], float)]
+        if ends:
+            at, low, high = zip(*ends, strict=True)
+            axis.fill_between(at, low, high, color=colour, alpha=0.15, lw=0)
+    axis.axhline(0, color="0.8", lw=0.8, zorder=0)
+    axis.set_ylim(-0.3, 1.05)
+    _plain(axis)
+
+
+def _interval(axis: Any, row: Any, place: int, colour: str) -> None:
+    if isinstance(row["ci_low"], float):
+        axis.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=1.6, zorder=2)
+    axis.plot([row["r"]], [place], "o", color=colour, ms=5, zorder=3)
+
+
+def _plain(axis: Any) -> None:
+    axis.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+
+
+def _wrapped(text: str, width: int) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, width))
+
+
+_PLOTS: dict[str, Callable[[Any, ControlResult], None]] = {
+    "dose": plot_dose,
+    "temperature": plot_temperature,
+    "trajectory": plot_trajectory,
+    "grounding": plot_grounding,
+}

@@ -1,0 +1,133 @@
+"""Reads YAML and remembers on which line each key stood, so that an error can name it."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from introspect.errors import ConfigError
+
+__all__ = ["Lines", "read_lines", "told"]
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines of keys in a text.
+
+    Attributes:
+        at: Path of a key -> its line, from 1.
+        source: What the text is called.
+    """
+
+    at: Mapping[Path, int]
+    source: str
+
+    def where(self, path: Path) -> str:
+        """Source and line of a path, or of the nearest one above it that stands in the text."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.at:
+                return f"{self.source}, line {self.at[path[:length]]}"
+        return self.source
+
+
+def read_lines(text: str, source: str) -> tuple[Any, Lines]:
+    """Plain data from YAML, and the line of every key.
+
+    Raises:
+        ConfigError: Not YAML, more than plain data, or a key given twice; the line is named.
+    """
+    loader = yaml.SafeLoader(text)
+    at: dict[Path, int] = {}
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            raise ConfigError(f"{source} is empty: a protocol has at least a name")
+        _walk(node, (), at, source)
+        return loader.construct_document(node), Lines(at, source)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{source}{line}: not readable as YAML: {error.problem or error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{source}: not readable as YAML: {' '.join(str(error).split())}") from None
+    finally:
+        loader.dispose()
+
+
+def _walk(node: yaml.Node, path: Path, at: dict[Path, int], source: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*path, str(key.value))
+            if here in at:
+                raise ConfigError(f"{source}, line {key.start_mark.line + 1}: {key.value!r} is given twice; keep one")
+            at[here] = key.start_mark.line + 1
+            _walk(value, here, at, source)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            at[(*path, number)] = value.start_mark.line + 1
+            _walk(value, (*path, number), at, source)
+
+
+def told(error: ValidationError, lines: Lines, model: type[BaseModel]) -> str:
+    """The first problem in one line: where it stands, what it is and what to do."""
+    problems = error.errors()
+    # Of a value that may be of several kinds, what is wrong with the kind that it is comes last.
+    first = problems[0] if problems[0]["loc"][-1:] != ("int",) else problems[-1]
+    path = _in_text(first["loc"])
+    name = ".".join(map(str, path))
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(model, path[:-1])
+        close = difflib.get_close_matches(str(path[-1]), known, 1)
+        remedy = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        section = ".".join(map(str, path[:-1])) or "protocol"
+        return f"{lines.where(path)}: {section}: unknown key {path[-1]!r}; {remedy}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error" and path == () and ":" in message:
+        # What spans sections names its key itself.
+        path = tuple(message.partition(":")[0].split("."))
+        return f"{lines.where(path)}: {message}"
+    if first["type"] == "value_error":
+        return f"{lines.where(path)}: {name}: {message}"
+    given = "" if first["type"] == "missing" else f"; got {first['input']!r:.60}"
+    return f"{lines.where(path)}: {name}: {message[:1].lower()}{message[1:]}{given}"
+
+
+def _in_text(loc: tuple[int | str, ...]) -> Path:
+    """An error's place without the names of union members that pydantic adds."""
+    path: list[int | str] = []
+    for part in loc:
+        if isinstance(part, str) and (part in ("int", "str") or part.startswith("tuple[") or part.endswith("]")):
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _keys_at(model: type[BaseModel], path: Path) -> list[str]:
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        inner = _model_in(field.annotation) if field else None
+        if inner is None:
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) else None
+    for part in typing.get_args(annotation):
+        found = _model_in(part)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,63 @@
+"""What one seed draws and produces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from introspect.decision import PreferenceSet, TrialSet
+from introspect.measure import ChoiceModel, ChoiceTable, LearnedWeights, ReportTable
+from introspect.training import FineTuned
+
+__all__ = ["Draw", "SeedData"]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What is drawn before any model is touched.
+
+    Attributes:
+        preferences: The hidden target of each context.
+        instil: Labelled trials to train on.
+        measure: Fresh labelled trials, shown to every model alike.
+        native: Fresh unlabelled trials of the native contexts.
+        folds: (trained on, held out) contexts of each report training.
+        validation: Further labelled trials of the kind that is trained on, kept out of it.
+    """
+
+    preferences: PreferenceSet
+    instil: TrialSet
+    measure: TrialSet
+    native: TrialSet
+    folds: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    validation: TrialSet = field(default_factory=TrialSet)
+
+
+@dataclass(frozen=True)
+class SeedData:
+    """What one seed produced; a step that failed leaves its place empty.
+
+    Models are named "untuned", "instilled", "fold1", "fold2", ..., "all".
+
+    Attributes:
+        seed: The seed.
+        draw: What was drawn.
+        tuned: Trainings by the name of the model that they made.
+        choices: Choices on the study's contexts, by model.
+        reports: Reports on the study's contexts, by model.
+        native_choices: Choices on the native contexts, by model.
+        native_reports: Reports on the native contexts, by model.
+        weights: Weights fitted to `choices`, by model.
+        native_weights: Weights fitted to `native_choices`, by model.
+        estimator: What they were fitted with.
+    """
+
+    seed: int
+    draw: Draw
+    tuned: dict[str, FineTuned]
+    choices: dict[str, ChoiceTable]
+    reports: dict[str, ReportTable]
+    native_choices: dict[str, ChoiceTable]
+    native_reports: dict[str, ReportTable]
+    weights: dict[str, LearnedWeights] = field(default_factory=dict)
+    native_weights: dict[str, LearnedWeights] = field(default_factory=dict)
+    estimator: ChoiceModel = field(default_factory=ChoiceModel)

@@ -1,0 +1,40 @@
+"""Every control that was done has a figure that shows its rows and says what it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from introspect.errors import ConfigError
+from introspect.show import plot_control
+from introspect.study.controls import CONTROLS, ControlResult
+
+ROW = {
+    "condition": "a", "r": 0.5, "ci_low": 0.4, "ci_high": 0.6, "null_high": 0.1, "coverage": 1.0, "x": 1.0,
+    "axis": "epochs", "old_r": -0.2, "learned_vs_target_r": 0.9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("word", CONTROLS)
+def test_each_control_has_a_figure_with_its_sentence(word: str, tmp_path: Path) -> None:
+    rows = (ROW, {**ROW, "condition": "b", "x": 2.0, "r": 0.2, "ci_low": None, "ci_high": None})
+    result = ControlResult(word, "Is it so?", "done", rows=rows, sentence="It is so, and that means something.")
+    figure = plot_control(result, tmp_path / "it.png")
+    assert (tmp_path / "it.png").stat().st_size > 5000
+    said = " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
+    assert "It is so, and that means something." in said
+    assert "Is it so?" in said
+
+
+def test_conditions_are_drawn_at_their_r() -> None:
+    rows = ({**ROW, "r": 0.25}, {**ROW, "condition": "b", "r": -0.5})
+    (axis,) = plot_control(ControlResult("placebo", "?", "done", rows=rows, sentence=".")).axes
+    dots = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o"]
+    assert dots == [0.25, -0.5]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+
+
+def test_what_was_not_done_has_no_figure() -> None:
+    with pytest.raises(ConfigError, match="not applicable: it has no words"):
+        plot_control(ControlResult("prompts", "?", "not applicable", "it has no words"))
