@@ -117,5 +117,5 @@ def test_the_presets_can_be_planned_without_asking_their_models(tmp_path: Path) 
     wanted = p.instil.steps(n * p.n_instil) + halves + p.report.steps(n * p.n_examples)
     assert study.plan().total("steps") == wanted
     assert {s.id for s in study.scenarios}.isdisjoint(s.id for s in study.native)
-    with pytest.raises(ConfigError, match="40 contexts"):
-        chat_study(SimulatedAgent().ref, n_contexts=39, n_native=2)
+    with pytest.raises(ConfigError, match="300 contexts"):
+        chat_study(SimulatedAgent().ref, n_contexts=299, n_native=2)

@@ -174,15 +174,12 @@ class Study:
         """A folder holds one study; seeds may be added to it."""
         mine = {
             "model": self.model.identity(),
-            "protocol": self.protocol.model_dump(mode="json"),
+            "protocol": _settings(self.protocol),
             "style": self.words.id,
             "scenarios": _hash(self.scenarios),
             "native": _hash(self.native),
         }
         known = store.manifest.get("study")
-        if isinstance(known, dict) and isinstance(known.get("protocol"), dict):
-            # Settings that came later stand at what was done before there was a choice.
-            known = {**known, "protocol": StudyProtocol().model_dump(mode="json") | known["protocol"]}
         if known is None:
             store.manifest["study"] = mine
             store.manifest["introspect"] = __version__
@@ -196,6 +193,19 @@ class Study:
         now, runs = surroundings(), store.manifest.get("surroundings", [])
         if now not in runs:
             store.manifest["surroundings"] = [*runs, now]
+
+
+# Settings that were there from the first. Others are only written down where they are not at their default, which is
+# what was done before there was a choice: a study of then stays the study that it is.
+_FIRST = frozenset({
+    "name", "n_instil", "n_measure", "n_native", "n_reports", "n_examples", "measure_design", "n_folds", "instil",
+    "report",
+})  # fmt: skip
+
+
+def _settings(protocol: StudyProtocol) -> dict[str, JsonValue]:
+    plain = StudyProtocol().model_dump(mode="json")
+    return {k: v for k, v in protocol.model_dump(mode="json").items() if k in _FIRST or v != plain[k]}
 
 
 def _hash(scenarios: Iterable[DecisionScenario]) -> str:
