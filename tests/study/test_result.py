@@ -15,7 +15,7 @@ from introspect.decision import ChatStyle, catalogue, organism_scenarios
 from introspect.errors import ConfigError
 from introspect.measure import two_level, two_level_rise
 from introspect.study import Study, StudyResult
-from introspect.study.result import combined_p
+from introspect.study.result import _show, combined_p
 from introspect.subjects import SimulatedAgent
 
 FIELDS = {
@@ -139,6 +139,13 @@ def test_the_summary_is_short_and_shows_every_arm(two: StudyResult) -> None:
     assert max(map(len, lines)) <= 120
     assert [line[:32].strip() for line in lines[1:]] == list(two.arm_names)
     assert not any("nan" in line or "None" in line or "-0.00" in line for line in lines)
+
+
+def test_small_numbers_are_shown_as_they_are_and_no_zero_has_a_minus() -> None:
+    cases = ((0.0005, ".4f"), (-0.001, "+.2f"), (-0.2, "+.2f"), (0.5, ".0%"), (None, ".2f"))
+    assert [_show(value, form) for value, form in cases] == [
+        "0.0005", "+0.00", "-0.20", "50%", "-",
+    ]  # fmt: skip
 
 
 def test_the_frame_holds_every_number_of_every_arm(two: StudyResult) -> None:

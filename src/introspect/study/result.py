@@ -320,11 +320,8 @@ def _plain(value: float) -> float | None:
 def _show(value: object, form: str) -> str:
     if not isinstance(value, int | float) or not math.isfinite(value):
         return "-"
-    return (
-        format(round(value, 4) + 0.0 if abs(value) >= 0.005 else 0.0, form)
-        if form.endswith("f")
-        else format(value, form)
-    )
+    text = format(value, form)
+    return text.replace("-", "+" if "+" in form else "", 1) if not float(text.rstrip("%")) else text  # never "-0.00"
 
 
 def _line(row: Mapping[str, JsonValue]) -> str:
