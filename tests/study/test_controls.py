@@ -156,7 +156,7 @@ def test_an_explanation_that_a_control_found_outweighs_those_that_are_open() -> 
 
 def test_a_null_result_is_a_claim_that_does_not_hold() -> None:
     _, second = claims_of(result(rise_interval=lambda _: Interval(-0.1, 0.2)))
-    assert second.holds == "does not hold"
+    assert (second.holds, second.alternative, second.control) == ("does not hold", "", "")
     _, second = claims_of(result(rise_interval=lambda _: Interval.undefined()))
     assert second.holds == "cannot be told"
     assert math.isfinite(second.effect)

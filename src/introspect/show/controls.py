@@ -44,7 +44,7 @@ def plot_control(result: ControlResult, path: Path | str | None = None) -> Figur
     FigureCanvasAgg(figure)
     _PLOTS.get(result.word, plot_conditions)(figure, result)
     figure.suptitle(f"{result.word}: {result.question}", fontsize=10, x=0.01, ha="left", weight="bold")
-    width = int(17 * figure.get_figwidth())
+    width = int(14.5 * figure.get_figwidth())
     figure.supxlabel(_wrapped(result.sentence, width), fontsize=8.5, color=_INK, x=0.01, ha="left")
     if path is not None:
         try:
@@ -57,7 +57,7 @@ def plot_control(result: ControlResult, path: Path | str | None = None) -> Figur
 def plot_conditions(figure: Figure, result: ControlResult) -> None:
     """One line a condition: r with its interval, and how far chance would reach."""
     rows = [row for row in result.rows if isinstance(row.get("r"), float)]
-    figure.set_size_inches(8, 1.6 + 0.36 * len(rows))
+    figure.set_size_inches(8, 1.8 + 0.36 * len(rows))
     axis = figure.subplots()
     axis.axvline(0, color="0.8", lw=0.8, zorder=0)
     for place, row in enumerate(rows):
@@ -69,7 +69,7 @@ def plot_conditions(figure: Figure, result: ControlResult) -> None:
     axis.set_yticks(range(len(rows)), [str(row["condition"]) for row in rows], fontsize=8.5)
     axis.invert_yaxis()
     axis.set_xlabel(
-        "r of reports and measured weights, 95 % interval; grey: reports dealt to other contexts", fontsize=8
+        "r of reports and measured weights\n(95 % interval; grey: reports dealt to other contexts)", fontsize=8
     )
     _plain(axis)
 

@@ -28,7 +28,8 @@ class Claim:
         holds: "holds", "does not hold", or "cannot be told".
         effect: Its size, as a difference of r.
         interval: 95 %, over contexts of one training run or over seeds and contexts.
-        alternative: The strongest other explanation that is not excluded yet; "" where none is known here.
+        alternative: The strongest other explanation that is not excluded yet; "" where the finding does not hold, or
+            none is known here.
         standing: "open", or "found" where a control has found it to be so.
         control: What would exclude it.
         excluded: Other explanations that this run does exclude.
@@ -181,7 +182,12 @@ _NATIVE: _Alternatives = (
 
 
 def _explained(claim: Claim, alternatives: _Alternatives, result: StudyResult, verdicts: Mapping[str, str]) -> Claim:
-    """The claim with its strongest other explanation: one that a control found, else the first that is open."""
+    """The claim with its strongest other explanation: one that a control found, else the first that is open.
+
+    What does not hold needs no other explanation.
+    """
+    if claim.holds != "holds":
+        return claim
     standing = [(text, control, judge(result, verdicts)) for text, control, judge in alternatives]
     excluded = tuple(text for text, _, state in standing if state == "excluded")
     left = [s for s in standing if s[2] == "found"] or [s for s in standing if s[2] == "open"]

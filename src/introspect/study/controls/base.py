@@ -79,7 +79,7 @@ class ControlResult:
             r, low, high = (row.get(k) for k in ("r", "ci_low", "ci_high"))
             span = f" [{low:+.2f}, {high:+.2f}]" if isinstance(low, float) and isinstance(high, float) else ""
             shown = f"r {r:+.2f}{span}" if isinstance(r, float) else str(row.get("note", "r undefined"))
-            lines.append(f"    {row['condition']!s:<44}{shown}")
+            lines.append(f"    {row['condition']!s:<56}{shown}")
         return [*lines, f"    {self.sentence}"]
 
 

@@ -87,6 +87,8 @@ class Placebo:
             "training to report raises r even with nothing true in it, so the rise says little"
             if above
             else "what training raises is not the format alone"
+            if true.interval.low > 0
+            else "neither raises it, so there is nothing to explain"
         )
         return Reading(
             tuple(rows),
