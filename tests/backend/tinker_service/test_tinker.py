@@ -7,17 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tinker
+from tinker import types
+from tinker.types.topk_logprobs import TopkLogprobs
 
 from introspect.backend import FolderJobs, Message, ModelRef, Request, TrainingSpec, ask, known_providers, run_sync
+from introspect.backend.tinker.backend import TinkerBackend
+from introspect.backend.tinker.checkup import check_up
+from introspect.backend.tinker.trainer import TinkerTrainer
 from introspect.errors import BackendError, FatalBackendError, TrainingError
-
-tinker = pytest.importorskip("tinker")
-types = tinker.types
-TopkLogprobs = pytest.importorskip("tinker.types.topk_logprobs").TopkLogprobs
-
-from introspect.backend.tinker.backend import TinkerBackend  # noqa: E402
-from introspect.backend.tinker.checkup import check_up  # noqa: E402
-from introspect.backend.tinker.trainer import TinkerTrainer  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("tiny_models", Path(__file__).parents[1] / "local/conftest.py")
 tiny_models = importlib.util.module_from_spec(_spec)
