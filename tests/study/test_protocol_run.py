@@ -135,6 +135,11 @@ def test_learned_targets_text_answers_and_explicit_splits_run(tmp_path: Path) ->
     ("more", "backend", "said"),
     [
         ("controls:\n  - grounding: {method: steer}\n", "simulated", "small.yaml, line 11: control 'grounding'"),
+        (
+            "controls:\n  - common-sense: {models: [nobody]}\n",
+            "simulated",
+            "line 11: control 'common-sense': --backend",
+        ),
         ("", "nowhere:x", "small.yaml, line 4: instil: nothing can be instilled in nowhere/x"),
     ],
 )

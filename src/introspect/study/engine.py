@@ -22,7 +22,7 @@ from introspect.study.controls import ControlContext, ControlResult, control
 from introspect.study.differences import setting_changes
 from introspect.study.gates import gates_of, verdict_of
 from introspect.study.graph import Outcome, run_nodes
-from introspect.study.protocols import Departure, Protocol, departures, study_of_protocol
+from introspect.study.protocols import Departure, Protocol, backend_ref, departures, study_of_protocol
 from introspect.study.recipe import recipe_of
 from introspect.study.result import SeedResult, StudyResult
 from introspect.study.stages import Stages, Watcher
@@ -157,6 +157,12 @@ class ProtocolRun:
             ) from None
         for number, chosen in enumerate(p.controls):
             options = control(chosen.word).Options.model_validate(chosen.settings)
+            for other in (*(getattr(options, "others", None) or ()), *getattr(options, "models", ())):
+                try:
+                    backend_ref(other)
+                except (BackendError, ConfigError) as error:
+                    where = p.where("controls", number)
+                    raise ConfigError(f"{where}: control {chosen.word!r}: {error}; name one that there is") from None
             method = getattr(options, "method", "retrain")
             if method != "retrain":
                 raise ConfigError(
