@@ -180,8 +180,8 @@ class ControlWord(Section):
     Example:
         >>> ControlWord.model_validate("placebo").word
         'placebo'
-        >>> ControlWord.model_validate({"dose": {"points": [1, 2, 4]}}).settings
-        {'points': [1, 2, 4]}
+        >>> ControlWord.model_validate({"dose": {"shares": [0.5, 1.0]}}).settings
+        {'shares': [0.5, 1.0]}
     """
 
     word: str
