@@ -196,7 +196,9 @@ def test_wherever_it_is_killed_nothing_is_sent_or_created_twice(
                 tuned = trained(base, data, jobs)
             except Killed:
                 kills += 1
-        assert kills >= 4  # looking for the model and the file, sending, creating; a quick job ends before more
+        # Looking for the model, the file and the job, sending, creating. What was sent and only then cut off is found,
+        # which spares the later attempt its sending.
+        assert kills >= {"before": 5, "after": 4}[when]
         assert counts(folder) == (already[0] + 1, already[1] + 1)
         # Found again also where everything that was recorded is lost.
         wires["break_at"] = lambda *seen: None

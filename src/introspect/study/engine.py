@@ -25,10 +25,10 @@ from introspect.study.graph import Outcome, run_nodes
 from introspect.study.protocols import Departure, Protocol, backend_ref, departures, study_of_protocol
 from introspect.study.recipe import recipe_of
 from introspect.study.result import SeedResult, StudyResult
-from introspect.study.stages import Stages, Watcher
+from introspect.study.stages import Stages
 from introspect.study.study import Study, result_text, write_text
 from introspect.study.surroundings import surroundings
-from introspect.study.watch import SilentWatcher
+from introspect.study.watch import SilentWatcher, Watcher
 
 if TYPE_CHECKING:
     from introspect.backend import Budget

@@ -18,9 +18,9 @@ from introspect.errors import StoreError
 from introspect.store import ArchiveHeader, Store, pack_study, unpack_study
 from introspect.study.recipe import study_of
 from introspect.study.result import StudyResult
-from introspect.study.stages import VERSION, Stages, Watcher
+from introspect.study.stages import VERSION, Stages
 from introspect.study.study import result_text
-from introspect.study.watch import SilentWatcher
+from introspect.study.watch import SilentWatcher, Watcher
 from introspect.training.replies import StoredReplies
 
 __all__ = ["Replay", "export_study", "replay_study"]

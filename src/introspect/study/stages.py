@@ -32,6 +32,7 @@ from introspect.study.graph import Journal, Node, run_nodes
 from introspect.study.protocol import StudyProtocol
 from introspect.study.seed_data import Draw, SeedData
 from introspect.study.trajectory import TrajectoryWatch
+from introspect.study.watch import Watcher
 from introspect.training import FineTuned, FineTuner, TrainingWarning
 from introspect.training.jobs import StoredJobs
 from introspect.training.replies import StoredReplies
@@ -39,7 +40,7 @@ from introspect.training.replies import StoredReplies
 if TYPE_CHECKING:
     from introspect.backend import Budget
 
-__all__ = ["Draw", "SeedData", "Stages", "Watcher"]
+__all__ = ["Draw", "SeedData", "Stages"]
 
 # Raised by hand when a stage's meaning changes, so that older results are computed anew instead of believed.
 VERSION = 1
@@ -50,16 +51,6 @@ class _Table(Protocol):
 
 
 T = TypeVar("T", TrialSet, ChoiceTable, ReportTable)
-
-
-class Watcher(Protocol):
-    """Who is told how a study goes on."""
-
-    def stage(self, name: str, done: bool) -> None:
-        """A stage begins (or, with done, was found finished in the store)."""
-
-    def progress(self, done: int, total: int, unit: str) -> None:
-        """Part of the current stage is done."""
 
 
 @dataclass(frozen=True)

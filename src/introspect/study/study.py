@@ -24,9 +24,9 @@ from introspect.study.protocol import StudyProtocol
 from introspect.study.recipe import recipe_of
 from introspect.study.result import SeedResult, StudyResult
 from introspect.study.seed_data import SeedData
-from introspect.study.stages import Stages, Watcher
+from introspect.study.stages import Stages
 from introspect.study.surroundings import surroundings
-from introspect.study.watch import SilentWatcher
+from introspect.study.watch import SilentWatcher, Watcher
 
 if TYPE_CHECKING:
     from introspect.backend import Budget

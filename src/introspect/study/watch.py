@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Never, TextIO
+from typing import Never, Protocol, TextIO
 
 from tqdm.auto import tqdm
 
-__all__ = ["ProgressWatcher", "SilentWatcher"]
+__all__ = ["ProgressWatcher", "SilentWatcher", "Watcher"]
+
+
+class Watcher(Protocol):
+    """Who is told how a study goes on."""
+
+    def stage(self, name: str, done: bool) -> None:
+        """A stage begins (or, with done, was found finished in the store)."""
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Part of the current stage is done."""
 
 
 class SilentWatcher:
