@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--choices", type=int, default=2000, help="training choices for each context")
     parser.add_argument("--held-out", type=int, default=200, help="fresh choices in all, that decide the verdict")
     parser.add_argument("--style", choices=("brief", "chat"), default="brief", help="brief prompts cost a quarter")
+    parser.add_argument("--design", choices=("d-optimal", "random"), default="d-optimal", help="of training choices")
     parser.add_argument("--looks", type=int, default=8, help="looks at the model while it is trained")
     parser.add_argument("--lr", help='learning rate, or "probe"; by default the recipe\'s')
     parser.add_argument("--seed", type=int, default=0)
@@ -78,14 +79,16 @@ def main() -> None:
     style = OrganismStyle() if brief else ChatStyle()
     contexts = ScenarioSet(organism_scenarios(options.contexts) if brief else catalogue()[: options.contexts])
     hidden = PreferenceSampler().sample(contexts, rng=options.seed)
-    # Every pair in both orders: a side bias then earns nothing.
-    both = TrialGenerator(audit_share=0.5)
-    lessons = both.label(both.trials(contexts, options.choices, rng=options.seed + 1), hidden, rng=0)
+    # Every pair in both orders, and both in one batch: a liking for a side then earns nothing in any step.
+    teacher = TrialGenerator(design=options.design)
+    pairs = teacher.trials(contexts, max(1, options.choices // 2), rng=options.seed + 1)
+    lessons = teacher.label(pairs, hidden, rng=0).mirrored()
     each = max(2, options.held_out // options.contexts)
     plain = TrialGenerator()
     fresh = plain.label(plain.trials(contexts, each, rng=options.seed + 2), hidden, rng=0)
 
-    spec = recipe.instil.model_copy(update={"seed": options.seed})
+    settings = {**recipe.instil.extra, "together": 2}
+    spec = recipe.instil.model_copy(update={"seed": options.seed, "extra": settings})
     steps = spec.steps(len(lessons))
     lr = options.lr if options.lr in (None, "probe") else float(options.lr)
     watch = TrajectoryWatch(max(1, -(-steps // options.looks)), fresh, contexts, style, hidden)

@@ -30,6 +30,19 @@ def test_single_records_give_the_same_set_back(trials):
 
 @FEW
 @given(trial_sets())
+def test_a_mirrored_set_holds_every_trial_and_then_its_mirror_image(trials):
+    both = trials.mirrored()
+    assert len(both) == 2 * len(trials)
+    assert both.take(slice(0, None, 2)) == trials
+    for at, (scenario, trial) in enumerate(trials):
+        of, mirror = both[2 * at + 1]
+        n = trial.n_options
+        assert (of, mirror.values, mirror.flipped) == (scenario, trial.values[::-1], not trial.flipped)
+        assert mirror.label == (None if trial.label is None else n - 1 - trial.label)
+
+
+@FEW
+@given(trial_sets())
 def test_json_lines_lose_nothing(tmp_path_factory, trials):
     path = tmp_path_factory.mktemp("io") / "trials.jsonl"
     trials.to_jsonl(path)

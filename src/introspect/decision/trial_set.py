@@ -144,6 +144,25 @@ class TrialSet:
             start += block.n
         return TrialSet(parts)
 
+    def mirrored(self) -> TrialSet:
+        """Every trial, followed by itself with its options, and its label, in the reverse order.
+
+        Half of the labels then are on either side, whatever is preferred: a model that is trained on them cannot gain
+        by liking a side.
+
+        Returns:
+            Twice as many trials.
+        """
+        parts = []
+        for block in self._blocks:
+            label = np.where(block.label < 0, block.label, block.n_options - 1 - block.label).astype(np.int8)
+            other = TrialBlock(
+                block.scenarios, block.scenario_index, block.values[:, ::-1], label, ~block.flipped, block.order
+            )
+            both = _merged([block, other])
+            parts.append(both.take(np.arange(2 * block.n).reshape(2, -1).T.ravel()))
+        return TrialSet(parts)
+
     def _positions(self, which: ArrayLike | slice) -> NDArray[np.intp]:
         if isinstance(which, slice):
             return np.arange(len(self))[which]

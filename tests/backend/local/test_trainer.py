@@ -171,6 +171,44 @@ def test_a_killed_training_goes_on_and_ends_where_it_would_have(mild, tmp_path, 
     assert len([p for p in job.iterdir() if p.is_dir()]) == 1
 
 
+def test_neighbours_stay_in_one_batch_in_a_new_order_every_epoch_and_after_a_stop(mild, tmp_path, monkeypatch):
+    from introspect.backend.local import sft
+
+    class Stopped(Exception):
+        pass
+
+    def stop(done, total, loss):
+        if done == 4:
+            raise Stopped
+
+    seen, data = [], examples(12)
+    codec = ChatCodec(make_tokenizer())
+    number = {tuple(codec.example(example).ids): at for at, example in enumerate(data)}
+    kept = sft.collate
+    monkeypatch.setattr(
+        sft, "collate", lambda rows: seen.append([number[tuple(r["input_ids"])] for r in rows]) or kept(rows)
+    )
+    spec = SPEC.model_copy(update={"epochs": 3, "batch_size": 4, "extra": {"together": 2}})
+    trainer = TransformersTrainer(checkpoint_every=0)
+    straight = run_sync(trainer.train, mild, data, spec, FolderJobs(tmp_path / "straight"))
+    whole, epochs = list(seen), [sorted(at for batch in seen[k : k + 3] for at in batch) for k in (0, 3, 6)]
+    assert epochs == [list(range(12))] * 3
+    assert all(b == a + 1 and a % 2 == 0 for batch in whole for a, b in zip(batch[::2], batch[1::2], strict=True))
+    assert whole[:3] != whole[3:6]
+    seen.clear()
+    with pytest.raises(Stopped):
+        run_sync(trainer.train, mild, data, spec, FolderJobs(tmp_path / "cut", on_progress=stop))
+    resumed = run_sync(trainer.train, mild, data, spec, FolderJobs(tmp_path / "cut"))
+    assert logits(resumed) == pytest.approx(logits(straight), abs=1e-3)
+
+
+@pytest.mark.parametrize("together", [0, 3, 1.5, "two"])
+def test_neighbours_that_no_batch_can_hold_are_refused(mild, tmp_path, together):
+    spec = SPEC.model_copy(update={"extra": {"together": together}})
+    with pytest.raises(TrainingError, match="divides the batch size, 8"):
+        run_sync(TransformersTrainer().train, mild, examples(8), spec, FolderJobs(tmp_path))
+
+
 def test_the_checkpoint_of_another_job_is_not_gone_on_with(mild, tmp_path):
     class Stopped(Exception):
         pass

@@ -8,13 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from introspect.backend import Message, ModelRef, Request, ask, open_model, run_sync
+from introspect.backend import Message, ModelRef, Request, TrainingSpec, ask, open_model, run_sync
+from introspect.backend.models import model_ref
 from introspect.backend.openai import Address, OpenAIBackend, discover, load_lora, tokenize
-from introspect.decision import Attribute, ChatStyle, DecisionScenario, ScenarioSet, TrialGenerator
+from introspect.decision import (
+    Attribute,
+    ChatStyle,
+    DecisionScenario,
+    PreferenceSampler,
+    ScenarioSet,
+    TrialGenerator,
+)
 from introspect.errors import CapabilityError
 from introspect.measure import AccuracyMetric, ChoiceModel, ChoiceProbe, SelfReportProbe
+from introspect.measure.ask import request_of
 from introspect.store import Store
-from introspect.training import StoredReplies
+from introspect.training import FineTuner, StoredReplies
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +120,35 @@ def test_a_running_vllm_is_given_an_adapter_and_answers_with_it(vllm_server: Mod
     assert own.answer_logprobs != other.answer_logprobs
     with pytest.raises(CapabilityError, match="did not load the adapter"):
         run_sync(load_lora, address, "ft:smollm2:none", str(tmp_path / "nowhere"))
+
+
+@pytest.mark.slow
+def test_an_adapter_that_was_tuned_here_answers_on_vllm_as_it_does_here(
+    vllm_server: ModelRef, flats: ScenarioSet, tmp_path: Path
+) -> None:
+    from introspect.backend.local.export import save_model
+
+    base, style = model_ref("smollm2"), ChatStyle()
+    hidden = PreferenceSampler().sample(flats, rng=0)
+    lessons = TrialGenerator().label(TrialGenerator().trials(flats, 8, rng=2), hidden, rng=3)
+    spec = TrainingSpec(epochs=2, batch_size=8, learning_rate=1e-3, lora_rank=8)
+    tuned = FineTuner(spec=spec, style=style, jobs=tmp_path / "jobs", on_canary="warn").instil(base, lessons, hidden)
+    folder = save_model(tuned.ref, tmp_path / "adapter")
+    run_sync(load_lora, Address.of(vllm_server.location), "ft:smollm2:flats", str(folder))
+    asked = [request_of(style.choice(*one)) for one in TrialGenerator().trials(flats, 6, rng=4)]
+    places = {
+        "base here": base,
+        "tuned here": tuned.ref,
+        "tuned there": vllm_server.model_copy(update={"adapter": "ft:smollm2:flats"}),
+    }
+    found = {name: ask(open_model(ref), asked) for name, ref in places.items()}
+    told = {name: [reply.answer_logprobs or {} for reply in replies] for name, replies in found.items()}
+    odds = {name: np.array([row["A"] - row["B"] for row in rows]) for name, rows in told.items()}
+    moved = np.abs(odds["tuned here"] - odds["base here"]).mean()
+    apart = np.abs(odds["tuned there"] - odds["tuned here"])
+    print(f"training moved log-odds by {moved:.2f} nat; here and on vLLM differ by {apart.max():.3f} at most")
+    # vLLM computes in bfloat16, which rounds logits of about 20 by up to .06 each.
+    assert apart.max() < 0.3 < moved
 
 
 def test_a_server_that_loads_no_adapters_says_so(llama_server: ModelRef, tmp_path: Path) -> None:

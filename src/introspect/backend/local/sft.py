@@ -15,6 +15,7 @@ from introspect.backend.local import checkpoints
 from introspect.backend.local.batches import plan_batches, shared_prefix
 from introspect.backend.local.chat import TokenisedExample
 from introspect.backend.local.forward import can_share, run_prompts
+from introspect.backend.local.sampler import TogetherSampler
 
 __all__ = ["AnswerTrainer", "PrinterCallback", "Watcher", "collate", "columns", "out_of_memory"]
 
@@ -63,15 +64,23 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
     Attributes:
         last_loss: Of the latest step, over all processes.
         pieces: Parts that a batch is run in.
+        together: Neighbouring examples that stay in one batch.
         on_halved: Told (examples at once, before and now) when a batch is halved.
     """
 
     last_loss: float | None = None
     pieces: int = 1
+    together: int = 1
     on_halved: Callable[[int, int], None] | None = None
 
     def _send_telemetry(self) -> None:
         """TRL tells its makers about every run; whoever trains here has not been asked."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        data = self.train_dataset if train_dataset is None else train_dataset
+        if self.together == 1:
+            return super()._get_train_sampler(data)
+        return TogetherSampler(len(data), self.together, self.args.seed)
 
     def training_step(self, model: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: Any = None) -> Any:
         """Gradients of one batch; in smaller and smaller parts until they fit."""

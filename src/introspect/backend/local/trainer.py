@@ -51,6 +51,7 @@ _EXTRA: dict[str, JsonValue] = {
     "dropout": 0.0,
     "weight_decay": 0.0,
     "clip": 1.0,
+    "together": 1,
 }
 
 
@@ -59,8 +60,8 @@ class TransformersTrainer:
 
     A base that wears an adapter goes on training it (rank and scale must be the same), so that a lineage of trainings
     is one adapter on one base. ``spec.extra`` knows: ``target_modules`` (names, or "all-linear"), ``layers`` (numbers
-    of the layers to change, "first half" or "second half"; all by default), ``dropout``, ``weight_decay`` and ``clip``
-    (largest gradient norm).
+    of the layers to change, "first half" or "second half"; all by default), ``dropout``, ``weight_decay``, ``clip``
+    (largest gradient norm) and ``together`` (neighbouring examples that stay in one batch; 2 for `TrialSet.mirrored`).
 
     A finished run is found again in its job folder. One that was killed goes on from its last checkpoint and, without
     dropout, ends at the same weights. LoRA trains on the very copy of the base that is asked, so that its weights
@@ -280,7 +281,7 @@ class TransformersTrainer:
             optimizers=(optimizer, scheduler),
             callbacks=[Watcher(on_step)],
         )
-        trainer.on_halved = on_halved
+        trainer.on_halved, trainer.together = on_halved, extra["together"]
         trainer.remove_callback(PrinterCallback)  # progress goes to the job recorder
         checkpoint = checkpoints.latest(jobs.folder, run.job)
         if look is not None and checkpoint is None:
@@ -367,6 +368,11 @@ def _extra(spec: TrainingSpec) -> dict[str, Any]:
         raise TrainingError(
             f"unknown training settings for a transformers model: {', '.join(sorted(unknown))}. "
             f"Known: {', '.join(sorted(_EXTRA))}."
+        )
+    together = spec.extra.get("together", 1)
+    if not isinstance(together, int) or together < 1 or spec.batch_size % together:
+        raise TrainingError(
+            f"together must be a whole number that divides the batch size, {spec.batch_size}; got {together!r}"
         )
     return {**_EXTRA, **spec.extra}
 
