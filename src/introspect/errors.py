@@ -16,6 +16,7 @@ __all__ = [
     "MissingExtraError",
     "PromptError",
     "ScenarioError",
+    "SelfTestError",
     "StoreError",
     "TrainingError",
 ]
@@ -59,6 +60,10 @@ class TrainingError(IntrospectError):
 
 class MeasureError(IntrospectError, ValueError):
     """Choices, reports or weights do not fit together."""
+
+
+class SelfTestError(IntrospectError):
+    """A check of the machinery itself failed at the start of a run, so what the run would find means nothing."""
 
 
 class StoreError(IntrospectError):
