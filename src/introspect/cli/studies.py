@@ -38,7 +38,9 @@ def add_parser(commands: Any) -> None:
     run.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     run.set_defaults(run=_run)
 
-    status = commands.add_parser("status", help="what has become of the steps of a folder")
+    status = commands.add_parser(
+        "status", help="what has become of the steps of a folder, or of the studies of a sweep"
+    )
     status.add_argument("folder", metavar="DIR")
     status.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     status.set_defaults(run=_status)
@@ -113,6 +115,12 @@ def _figures(result: RunResult) -> list[str]:
 def _status(options: argparse.Namespace) -> int:
     from introspect.study.folder import read_folder
 
+    if (Path(options.folder).expanduser() / "sweep.db").is_file():
+        from introspect.study.sweeps import read_sweep
+
+        told = read_sweep(options.folder)
+        print(json.dumps(told.to_dict(), ensure_ascii=False) if options.json else "\n".join(told.sentences()))
+        return 0
     found = read_folder(options.folder)
     if options.json:
         print(json.dumps(found.to_dict(), ensure_ascii=False))

@@ -81,6 +81,17 @@ class Connection:
                     connection.execute("ROLLBACK")
                 raise
 
+    def absorb(self, path: Path, statements: Sequence[str]) -> None:
+        """Run statements with another file beside this one, under the name ``other``; all or none."""
+        with self._ready() as connection:
+            connection.execute("ATTACH DATABASE ? AS other", (str(path),))
+            try:
+                with self.transaction():
+                    for statement in statements:
+                        connection.execute(statement)
+            finally:
+                connection.execute("DETACH DATABASE other")
+
     def limit(self) -> int:
         """The largest entry that SQLite takes, in bytes."""
         with self._ready() as connection:

@@ -256,6 +256,30 @@ class Store(ReplyTables):
             raise StoreError(self._doubt(f"blob {digest}"))
         return data
 
+    def absorb(self, path: Path | str, replies: bool = True) -> None:
+        """Take over what another study file holds and this one does not: steps, attempts at them, tables and blobs.
+
+        All or nothing. What both hold stays as it is here; entries are checked against their hashes when they are read.
+
+        Args:
+            path: The other file, which no process writes to meanwhile.
+            replies: Its replies and failed replies too.
+
+        Raises:
+            StoreError: The other file cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> folder = tempfile.mkdtemp()
+            >>> with Store.open(f"{folder}/one.db") as one, Store.open(f"{folder}/two.db") as two:
+            ...     _ = one.step("sum", [1, 2], version=1, compute=lambda: 3)
+            ...     two.absorb(one.path)
+            ...     two.step("sum", [1, 2], version=1, compute=lambda: 1 / 0)
+            3
+        """
+        Store.open(path, create=False).close()  # refused if it is none of ours, brought up to date if it is older
+        self._db.absorb(Path(path), _ABSORBED + (_WORDS if replies else ()))
+
     def _step(self, key: str) -> StepRecord | None:
         found = self._db.rows(f"SELECT {_STEP} FROM steps WHERE key = ?", (key,))
         return self._record(found[0]) if found else None
@@ -276,3 +300,27 @@ class Store(ReplyTables):
 
 
 _STEP = "key, name, version, inputs, result, checksum, seconds, created"
+
+# What is taken over from another file: content-addressed rows as they are, attempts where they are not known yet.
+_ABSORBED = (
+    *(
+        f"INSERT OR IGNORE INTO main.{table} ({columns}) SELECT {columns} FROM other.{table} ORDER BY {order}"
+        for table, columns, order in (
+            ("steps", _STEP, "number"),
+            ("tables", "key, npz, checksum, created", "key"),
+            ("blobs", "digest, data, created", "digest"),
+        )
+    ),
+    "INSERT INTO main.stages (step, name, process, began, ended, outcome, error) "
+    "SELECT step, name, process, began, ended, outcome, error FROM other.stages AS o WHERE NOT EXISTS "
+    "(SELECT 1 FROM main.stages AS m WHERE m.step = o.step AND m.process = o.process AND m.began = o.began) "
+    "ORDER BY number",
+)
+_WORDS = tuple(
+    f"INSERT OR IGNORE INTO main.{table} ({columns}) SELECT {columns} FROM other.{table} ORDER BY {order}"
+    for table, columns, order in (
+        ("models", "key, model", "key"),
+        ("replies", "key, request, reply, model_key, checksum, created", "number"),
+        ("failures", "key, request, reply, model_key, checksum, created", "key"),
+    )
+)

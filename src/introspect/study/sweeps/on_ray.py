@@ -1,0 +1,138 @@
+"""Studies as tasks of a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from introspect.errors import ConfigError, MissingExtraError
+from introspect.study.sweeps.executors import Lost, Ticket
+from introspect.study.sweeps.lanes import StudyOrder
+from introspect.study.sweeps.sweep import Resources
+from introspect.study.sweeps.worker import run_order, thread_variables
+
+__all__ = ["RayExecutor"]
+
+
+class RayExecutor:
+    """Ray tasks, one a study, each with the cores, GPUs and memory that it asks for.
+
+    Ray places and queues them; a task whose worker or node dies comes back as lost. Ray's own retries are off, so that
+    what is begun again is counted in one place.
+
+    Args:
+        workers: Size of the local cluster that is started where no address is given: so many cores.
+        address: Of a cluster that there is; RAY_ADDRESS if None.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+    """
+
+    def __init__(self, workers: int | None = None, address: str | None = None) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise MissingExtraError("ray", "ray") from None
+        self._ray: Any = ray
+        self._workers = workers
+        self._address = address or os.environ.get("RAY_ADDRESS")
+        if self._address and workers is not None:
+            raise ConfigError("--workers sizes a local cluster; the one at --address has the size that it has")
+        self._ours = False
+        self._begun: dict[Any, Ticket] = {}
+        self._needs: Sequence[Resources] = ()
+
+    @property
+    def room(self) -> str:
+        """The cluster's size."""
+        if not self._ray.is_initialized():
+            return f"a Ray cluster at {self._address}" if self._address else "a local Ray cluster"
+        has = self._ray.cluster_resources()
+        nodes = sum(1 for node in self._ray.nodes() if node["Alive"])
+        gpus = f", {has['GPU']:g} GPUs" if has.get("GPU") else ""
+        return f"Ray: {nodes} node{'s' * (nodes > 1)}, {has.get('CPU', 0):g} cores{gpus}"
+
+    def check(self, needs: Sequence[Resources]) -> None:
+        """Whether some node of the cluster has what each study needs.
+
+        Raises:
+            ConfigError: None has.
+        """
+        self._needs = needs
+        if not self._ray.is_initialized():
+            self._start()
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        for need in needs:
+            wanted = {"CPU": need.cpus, "GPU": need.gpus, "memory": need.memory_gb * 1e9}
+            if not any(all(node.get(k, 0) >= v for k, v in wanted.items()) for node in nodes):
+                raise ConfigError(
+                    f"resources: no node of the cluster has {need.cpus} cores, {need.gpus:g} GPUs and "
+                    f"{need.memory_gb:g} GB of memory for one study; lower resources, or give another cluster"
+                )
+
+    def _start(self) -> None:
+        """Join the cluster, or start one here: nothing is reported to anyone, and no page is served."""
+        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        if self._address:
+            try:
+                self._ray.init(address=self._address, **quiet)
+            except Exception as error:  # Ray raises many kinds
+                raise ConfigError(
+                    f"no Ray cluster answers at {self._address}: {' '.join(str(error).split())[:200]}; start one with "
+                    "`ray start --head`, or leave --address out"
+                ) from None
+        else:
+            cpus = max((need.cpus for need in self._needs), default=1)
+            # Workers inherit these; set before they start, since a library reads them when it is loaded.
+            before = {k: os.environ.get(k) for k in (*thread_variables(1), "RAY_USAGE_STATS_ENABLED")}
+            os.environ.update({**thread_variables(cpus), "RAY_USAGE_STATS_ENABLED": "0"})
+            try:
+                n = None if self._workers is None else self._workers * cpus
+                self._ray.init(
+                    address="local", num_cpus=n, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet
+                )
+            finally:
+                for key, value in before.items():
+                    os.environ.pop(key) if value is None else os.environ.update({key: value})
+        self._ours = True
+
+    def submit(self, ticket: Ticket, order: StudyOrder) -> None:
+        """Hand it to Ray."""
+        needs = order.resources
+        task = self._ray.remote(run_order).options(
+            num_cpus=needs.cpus, num_gpus=needs.gpus, memory=int(needs.memory_gb * 1e9) or None, max_retries=0,
+            name=order.title,
+        )  # fmt: skip
+        self._begun[task.remote(order.model_dump_json())] = ticket
+
+    def wait(self) -> list[tuple[Ticket, str | Lost]]:
+        """Wait for the next task to end."""
+        ready, _ = self._ray.wait(list(self._begun), num_returns=1)
+        ended: list[tuple[Ticket, str | Lost]] = []
+        for reference in ready:
+            ticket = self._begun.pop(reference)
+            try:
+                ended.append((ticket, self._ray.get(reference)))
+            except self._ray.exceptions.RayError as error:
+                ended.append((ticket, Lost(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")))
+        return ended
+
+    def __enter__(self) -> Self:
+        if not self._ray.is_initialized():
+            self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take back what was not begun, and leave the cluster, or end it where it is ours."""
+        for reference in self._begun:
+            with suppress(Exception):
+                self._ray.cancel(reference, force=True)
+        self._begun.clear()
+        if self._ours:
+            self._ray.shutdown()
+            self._ours = False

@@ -1,0 +1,132 @@
+"""Runs one study of a sweep, wherever it is: on a cluster's node, or as a process that reads orders from its input."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from introspect._version import __version__
+from introspect.errors import IntrospectError, StoreError
+from introspect.study.engine import ProtocolRun, RunResult
+from introspect.study.sweeps.lanes import StudyOrder
+
+__all__ = ["MARK", "main", "pin_threads", "run_order", "thread_variables"]
+
+MARK = "sweep.json"
+"""The file by which a worker knows that it sees the folder that the sweep was begun in."""
+
+# Whoever held the lane may have died with its machine; a network file system lets go of its lock after a while.
+_WAIT = 120.0
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def thread_variables(n: int) -> dict[str, str]:
+    """Environment that gives torch and the matrix libraries n threads; to be set before they are loaded."""
+    return dict.fromkeys(_THREADS, str(n))
+
+
+def pin_threads(n: int) -> None:
+    """The same for this process, also where torch is loaded already."""
+    os.environ.update(thread_variables(n))
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(n)
+
+
+def run_order(text: str) -> str:
+    """Run a study, or find it done.
+
+    Nothing is lost if this process dies: whoever is given the same order finds the finished steps of the lane.
+
+    Args:
+        text: A `StudyOrder` as JSON.
+
+    Returns:
+        JSON: "state" ("done", "incomplete" where steps failed, or "failed" with its "reason"), the result, and what
+        became of each step.
+    """
+    given = json.loads(text)
+    began, cpu = time.time(), time.process_time()
+    try:
+        if given.get("introspect") != __version__:
+            raise StoreError(
+                f"this node has introspect {__version__} and the sweep was begun with {given.get('introspect')}; "
+                "install the same version on all nodes"
+            )
+        order = StudyOrder.model_validate(given)
+        _same_folder(order)
+        pin_threads(order.resources.cpus)
+        with _processes(order.resources.processes):
+            found = ProtocolRun(order.protocol, order.model, Path(order.out) / "lanes" / order.lane).run(wait=_WAIT)
+        told: dict[str, Any] = {"state": "done", **_told(found)}
+        if found.count("failed") + found.count("blocked"):
+            told["state"] = "incomplete"
+    except IntrospectError as error:
+        told = {"state": "failed", "reason": " ".join(str(error).split())}
+    except Exception as error:  # a study must not take a worker, and with it the others, down
+        told = {"state": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+    told |= {
+        "process": f"{os.getpid()}@{socket.gethostname()}", "threads": _threads(),
+        "began": began, "seconds": time.time() - began, "cpu_seconds": time.process_time() - cpu,
+    }  # fmt: skip
+    return json.dumps(told, ensure_ascii=False, allow_nan=False)
+
+
+def _told(found: RunResult) -> dict[str, Any]:
+    result = found.to_dict()
+    result.pop("folder")
+    steps = result.pop("steps")
+    return {"result": result, "steps": steps}
+
+
+def _same_folder(order: StudyOrder) -> None:
+    """Whether this machine sees the sweep's folder."""
+    mark = Path(order.out) / MARK
+    try:
+        seen = json.loads(mark.read_text(encoding="utf-8"))["hash"]
+    except (OSError, ValueError, KeyError, TypeError):
+        seen = None
+    if seen != order.sweep:
+        raise StoreError(
+            f"{order.out} on {socket.gethostname()} is not the folder that the sweep was begun in; give one with "
+            "--out that all nodes see under the same path"
+        )
+
+
+@contextmanager
+def _processes(n: int) -> Iterator[None]:
+    before = os.environ.get("INTROSPECT_PROCESSES")
+    if n > 1:
+        os.environ["INTROSPECT_PROCESSES"] = str(n)
+    try:
+        yield
+    finally:
+        if n > 1:
+            os.environ.pop("INTROSPECT_PROCESSES")
+            if before is not None:
+                os.environ["INTROSPECT_PROCESSES"] = before
+
+
+def _threads() -> int | None:
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
+
+
+def main() -> None:
+    """Orders on standard input, one a line; answers on what was standard output, which nothing else may write to."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        try:
+            answers.write(run_order(line) + "\n")
+            answers.flush()
+        except BrokenPipeError:  # whoever ordered it has gone; the study's steps are kept
+            os._exit(1)

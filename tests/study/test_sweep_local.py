@@ -1,0 +1,149 @@
+"""A sweep runs each step once, whoever dies meanwhile, and gathers everything in one store."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from small_sweeps import findings, finished, small_sweep
+
+from introspect.errors import BackendError, StoreError
+from introspect.store import Store
+from introspect.study.sweeps import SweepResult, SweepRun, executor, read_sweep
+from introspect.study.sweeps.lanes import lanes_of
+from introspect.study.sweeps.local import LocalExecutor
+from introspect.study.sweeps.worker import run_order
+from introspect.subjects.simulated import SimulatedTrainer
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
+    """The sweep in this process, one study after another."""
+    folder = tmp_path_factory.mktemp("alone")
+    return SweepRun(small_sweep("gather: replies\n"), folder).run(executor("here"))
+
+
+class KillsTheFirst(LocalExecutor):
+    """The first worker is killed as soon as it has its study."""
+
+    killed = False
+
+    def submit(self, ticket, order) -> None:
+        super().submit(ticket, order)
+        if not self.killed:
+            self.killed = True
+            self._workers[0].process.kill()
+
+
+def test_a_killed_worker_s_study_is_begun_again_and_results_are_those_of_one_process(
+    tmp_path: Path, alone: SweepResult
+) -> None:
+    result = SweepRun(small_sweep(), tmp_path).run(KillsTheFirst(2))
+    assert list(result.lost) == ["simulated, seed 0, two"]
+    assert "SIGKILL" in result.lost["simulated, seed 0, two"][0]
+    assert not result.failed
+    assert findings(result) == findings(alone)
+    assert len(findings(result)) == 4
+    assert finished(tmp_path) == finished(alone.folder)
+    assert set(finished(tmp_path).values()) == {1}
+    assert {told["process"] for told in result.studies.values()}.isdisjoint(
+        t["process"] for t in alone.studies.values()
+    )
+    assert any("begun again: simulated, seed 0, two: its worker" in line for line in result.sentences())
+
+
+def test_a_sweep_run_again_runs_what_is_missing_and_no_more(tmp_path: Path, alone: SweepResult) -> None:
+    shutil.copytree(alone.folder, tmp_path, dirs_exist_ok=True)
+    before = finished(tmp_path)
+    ended: list[str] = []
+    again = SweepRun(small_sweep(), tmp_path).run(executor("here"), lambda title, state, n: ended.append(title))
+    assert ended == []
+    assert len(again.found) == 4
+    assert findings(again) == findings(alone)
+    more = small_sweep("  four: {report: {ask: {reports: 4}}}\n")
+    third = SweepRun(more, tmp_path).run(executor("here"), lambda title, state, n: ended.append(title))
+    assert ended == ["simulated, seed 0, four", "simulated, seed 1, four"]
+    assert len(third.studies) == 6
+    new = finished(tmp_path) - before
+    assert set(finished(tmp_path).values()) == {1}
+    # Of each lane four tables of reports: no choice, no training.
+    assert len(new) == 2 * 4
+
+
+def test_everything_lies_in_one_store(alone: SweepResult) -> None:
+    result, folder = alone, alone.folder
+    lanes = sorted((folder / "lanes").glob("*/study.db"))
+    with Store.open(folder / "sweep.db", create=False) as whole:
+        studies = [step for step in whole.steps() if step.name.startswith("study ")]
+        steps = {step.key for step in whole.steps()} - {step.key for step in studies}
+        assert len(studies) == 4
+        n_replies = 0
+        for lane in lanes:
+            with Store.open(lane, create=False) as store:
+                steps -= {step.key for step in store.steps()}
+                assert all(
+                    whole.get_blob(step.result) for step in store.steps() if str(step.result).startswith("sha256:")
+                )
+                n_replies += store.n_replies()
+        assert not steps
+        assert whole.n_replies() == n_replies > 0
+    rows = list(csv.DictReader(io.StringIO((folder / "arms.csv").read_text())))
+    assert len(rows) == len(result.rows)
+    assert {(row["seed"], row["condition"]) for row in rows} == {(s, c) for s in "01" for c in ("two", "three")}
+    assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["done"] == 4
+
+
+def test_a_study_that_fails_leaves_the_others_and_is_tried_again(tmp_path: Path, monkeypatch) -> None:
+    train, calls = SimulatedTrainer.train, []
+
+    async def failing(self, base, data, spec, jobs):
+        calls.append(1)
+        if len(calls) == 1:
+            raise BackendError("the machine is on fire")
+        return await train(self, base, data, spec, jobs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SimulatedTrainer, "train", failing)
+        result = SweepRun(small_sweep(), tmp_path).run(executor("here"))
+    assert result.failed == {"simulated, seed 0, two": "incomplete: seed 0: train instilled: the machine is on fire"}
+    assert len(result.studies) == 3
+    state = read_sweep(tmp_path)
+    assert sorted(state.states.values()) == ["done", "done", "done", "failed"]
+    assert any("the machine is on fire" in line for line in state.sentences())
+    mended = SweepRun(small_sweep(), tmp_path).run(executor("here"))
+    assert len(mended.studies) == 4
+    assert not mended.failed
+    assert set(finished(tmp_path).values()) == {1}
+
+
+def test_a_worker_that_dies_every_time_is_given_up(tmp_path: Path) -> None:
+    class KillsAll(LocalExecutor):
+        def submit(self, ticket, order) -> None:
+            super().submit(ticket, order)
+            self._workers[0].process.kill()
+
+    one = small_sweep("attempts: 2\n").model_copy(update={"seeds": (0,), "conditions": {"two": {}}})
+    result = SweepRun(one, tmp_path).run(KillsAll(1))
+    (why,) = result.failed.values()
+    assert why.startswith("given up after 2 attempts: its worker")
+
+
+def test_a_worker_that_sees_another_folder_or_version_refuses(tmp_path: Path) -> None:
+    order = lanes_of(small_sweep(), tmp_path)[0].orders[0]
+    told = json.loads(run_order(order.model_dump_json()))
+    assert told["state"] == "failed"
+    assert "is not the folder that the sweep was begun in" in told["reason"]
+    other = order.model_copy(update={"introspect": "0.0.0"})
+    assert "install the same version on all nodes" in json.loads(run_order(other.model_dump_json()))["reason"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_holds_one_sweep(tmp_path: Path, alone: SweepResult) -> None:
+    with pytest.raises(StoreError, match="holds the sweep 'small'; give another folder"):
+        SweepRun(small_sweep().model_copy(update={"name": "other"}), alone.folder).run(executor("here"))
+    with pytest.raises(StoreError, match="there is no study file"):
+        read_sweep(tmp_path / "nowhere")

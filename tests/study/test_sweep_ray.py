@@ -1,0 +1,147 @@
+"""On Ray: 24 studies, a worker and a node killed in the middle, and the same results as one after the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_sweeps import findings, finished
+
+from introspect.store import Store
+from introspect.study.sweeps import Resources, Sweep, SweepResult, SweepRun, executor
+
+pytestmark = pytest.mark.slow
+ray = pytest.importorskip("ray")
+
+SWEEP = """\
+name: twenty-four
+protocol:
+  contexts: {instilled: 20, native: 12}
+  instil: {choices: 20}
+  measure: {choices: 12, native_choices: 12, design: random, estimator: unit-normal}
+  report: {ask: {reports: 3}}
+  score: {n_boot: 100, n_null: 99}
+models: [organism:shared, organism:weak]
+seeds: 4
+conditions:
+  plain: {}
+  twice: {report: {train: {examples: 2}}}
+  twins: {controls: [seeds: {n: 2}]}
+"""
+
+
+def sweep() -> Sweep:
+    return Sweep.from_yaml(SWEEP)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
+    result = SweepRun(sweep(), tmp_path_factory.mktemp("alone")).run(executor("local", 1))
+    assert len(result.studies) == 24
+    return result
+
+
+def running(folder: Path) -> int | None:
+    """A process that is in the middle of a training."""
+    for file in sorted((folder / "lanes").glob("*/study.db")):
+        with Store.open(file, create=False) as store:
+            last = {record.name: record for record in store.stages()}
+        for record in last.values():
+            if record.outcome == "running" and ": train " in record.name:
+                return int(record.process.partition("@")[0])
+    return None
+
+
+class Killer(threading.Thread):
+    """Kills whoever is training after so many studies."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.go, self.killed = folder, threading.Event(), 0
+
+    def run(self) -> None:
+        self.go.wait()
+        while not self.killed:
+            pid = running(self.folder)
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+                self.killed = pid
+            time.sleep(0.05)
+
+
+def same_as_alone(result: SweepResult, alone: SweepResult) -> None:
+    assert not result.failed
+    assert len(result.studies) == 24
+    assert findings(result) == findings(alone)
+    assert finished(result.folder) == finished(alone.folder)
+    assert set(finished(result.folder).values()) == {1}
+
+
+def test_a_worker_killed_in_the_middle_of_24_studies_costs_one_step(tmp_path: Path, alone: SweepResult) -> None:
+    killer = Killer(tmp_path)
+    killer.start()
+
+    def tell(title: str, state: str, ended: int) -> None:
+        if ended >= 8:
+            killer.go.set()
+
+    result = SweepRun(sweep(), tmp_path).run(executor("ray", 2), tell)
+    killer.join(1)
+    assert killer.killed
+    ((title, deaths),) = result.lost.items()
+    assert "WorkerCrashed" in deaths[0], title
+    same_as_alone(result, alone)
+    assert {told["threads"] for told in result.studies.values()} == {1}
+    assert len({told["process"] for told in result.studies.values()}) >= 3
+    broken = [r for r in _attempts(tmp_path) if r.outcome == "running"]
+    assert len(broken) == 1
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    yield made
+    made.shutdown()
+
+
+def test_a_node_lost_in_the_middle_costs_what_it_was_doing(tmp_path: Path, alone: SweepResult, cluster: Any) -> None:
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    lost: list[int] = []
+
+    def tell(title: str, state: str, ended: int) -> None:
+        if ended >= 6 and not lost:
+            lost.append(ended)
+            cluster.remove_node(nodes[0], allow_graceful=False)
+
+    result = SweepRun(sweep(), tmp_path).run(executor("ray", address=cluster.address), tell)
+    assert lost
+    assert result.lost
+    same_as_alone(result, alone)
+
+
+def test_what_no_node_has_room_for_is_refused(cluster: Any) -> None:
+    from introspect.errors import ConfigError
+
+    cluster.add_node(num_cpus=1)
+    made = executor("ray", address=cluster.address)
+    with made:
+        made.check([Resources(cpus=1)])
+        with pytest.raises(ConfigError, match="no node of the cluster has 1 cores, 1 GPUs"):
+            made.check([Resources(gpus=1)])
+
+
+def _attempts(folder: Path) -> list[Any]:
+    found: list[Any] = []
+    for file in (folder / "lanes").glob("*/study.db"):
+        with Store.open(file, create=False) as store:
+            found += store.stages()
+    return found
