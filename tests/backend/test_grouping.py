@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -45,7 +45,16 @@ def test_replies_that_come_together_are_kept_together_and_each_once() -> None:
     assert max(map(len, kept)) <= GROUP_SIZE
 
 
+def in_one_of_many_tries(holds: Callable[[], bool]) -> bool:
+    """Whether something about time holds at least once: another process may have the core for a while."""
+    return any(holds() for _ in range(20))
+
+
 def test_a_lone_reply_is_kept_at_once() -> None:
+    assert in_one_of_many_tries(lone_replies_do_not_wait)
+
+
+def lone_replies_do_not_wait() -> bool:
     waited: list[float] = []
     came = 0.0
 
@@ -57,10 +66,14 @@ def test_a_lone_reply_is_kept_at_once() -> None:
             yield index, reply(index)
 
     assert groups_of(slow(), lambda group: waited.append(time.perf_counter() - came)) == [[0], [1], [2], [3]]
-    assert sorted(waited)[1] < GROUP_SECONDS / 2  # not the worst: another process may have had the core
+    return max(waited) < GROUP_SECONDS / 2
 
 
 def test_a_steady_stream_is_kept_within_fifty_milliseconds() -> None:
+    assert in_one_of_many_tries(a_steady_stream_is_kept_in_time)
+
+
+def a_steady_stream_is_kept_in_time() -> bool:
     came: dict[int, float] = {}
     waited: list[float] = []
 
@@ -74,7 +87,7 @@ def test_a_steady_stream_is_kept_within_fifty_milliseconds() -> None:
 
     groups_of(stream(), lambda group: waited.extend(time.perf_counter() - came[index] for index, _ in group))
     assert len(waited) == 300
-    assert sorted(waited)[285] < 0.05  # the machine may have been busy elsewhere for a moment
+    return max(waited) < 0.05
 
 
 def test_a_blocking_backend_holds_up_no_reply() -> None:

