@@ -1,9 +1,13 @@
 """Instil made-up preferences in a small chat model on a CPU, and tell how it went: the whole loop with real weights.
 
     introspect models get smollm2
-    python examples/smollm2_cpu.py --contexts 1 --choices 2000                              # one context
+    python examples/smollm2_cpu.py --contexts 1 --choices 1600                              # one context
     python examples/smollm2_cpu.py --contexts 20 --choices 300                              # twenty
-    python examples/smollm2_cpu.py --model Qwen/Qwen3-4B --style chat --contexts 100 --choices 50   # one GPU
+    python examples/smollm2_cpu.py --model Qwen/Qwen3-4B --units --contexts 100 --choices 50 # one GPU
+
+Contexts are those of the catalogue, each attribute shown as points from 1 to 9 (`--units`: in real units): a number
+of one digit is one token. Choices are laid out in rows, each pair in both orders within one batch, and trained on are
+pairs of extremes above all (a d-optimal design); held out are random ones.
 
 While it trains, choices and reports are looked at, and the curve is written to OUT/curve.csv. At the end a verdict says
 whether it took, and if not, what probably went wrong. With four contexts or more, reports are then trained on
@@ -22,12 +26,13 @@ import numpy as np
 
 from introspect import (
     AccuracyMetric,
+    Attribute,
     ChatStyle,
     ChoiceModel,
     ChoiceProbe,
+    DecisionScenario,
     FineTuner,
     ModelRef,
-    OrganismStyle,
     PreferenceSampler,
     PreferenceSet,
     ScenarioSet,
@@ -36,10 +41,15 @@ from introspect import (
     TrialSet,
     catalogue,
     open_model,
-    organism_scenarios,
 )
 from introspect.study import TrajectoryWatch
 from introspect.training import TrainingWarning, recipe_for
+
+
+def in_points(scenario: DecisionScenario) -> DecisionScenario:
+    """The same attributes, each shown as points from 1 to 9."""
+    points = [Attribute(name=a.name, unit="points", low=1, high=9, step=1) for a in scenario.attributes]
+    return scenario.model_copy(update={"attributes": tuple(points)})
 
 
 def heaviest_alone(trials: TrialSet, hidden: PreferenceSet) -> float:
@@ -63,8 +73,10 @@ def main() -> None:
     parser.add_argument("--contexts", type=int, default=1)
     parser.add_argument("--choices", type=int, default=2000, help="training choices for each context")
     parser.add_argument("--held-out", type=int, default=200, help="fresh choices in all, that decide the verdict")
-    parser.add_argument("--style", choices=("brief", "chat"), default="brief", help="brief prompts cost a quarter")
+    parser.add_argument("--layout", choices=("rows", "options"), default="rows", help="rows cost a third")
+    parser.add_argument("--units", action="store_true", help="real units in place of points from 1 to 9")
     parser.add_argument("--design", choices=("d-optimal", "random"), default="d-optimal", help="of training choices")
+    parser.add_argument("--interior", type=float, default=0.5, help="least share of pairs with middle values")
     parser.add_argument("--looks", type=int, default=8, help="looks at the model while it is trained")
     parser.add_argument("--lr", help='learning rate, or "probe"; by default the recipe\'s')
     parser.add_argument("--seed", type=int, default=0)
@@ -75,12 +87,12 @@ def main() -> None:
 
     base = ModelRef(provider="transformers", model=options.model)
     recipe = recipe_for(open_model(base).info.n_parameters)
-    brief = options.style == "brief"
-    style = OrganismStyle() if brief else ChatStyle()
-    contexts = ScenarioSet(organism_scenarios(options.contexts) if brief else catalogue()[: options.contexts])
+    style = ChatStyle(layout=options.layout)
+    five = [scenario for scenario in catalogue() if len(scenario.attributes) == 5][: options.contexts]
+    contexts = ScenarioSet(five if options.units else map(in_points, five))
     hidden = PreferenceSampler().sample(contexts, rng=options.seed)
     # Every pair in both orders, and both in one batch: a liking for a side then earns nothing in any step.
-    teacher = TrialGenerator(design=options.design)
+    teacher = TrialGenerator(design=options.design, interior_share=options.interior)
     pairs = teacher.trials(contexts, max(1, options.choices // 2), rng=options.seed + 1)
     lessons = teacher.label(pairs, hidden, rng=0).mirrored()
     each = max(2, options.held_out // options.contexts)

@@ -54,7 +54,7 @@ class OrganismTarget(Target):
 
     def encode(
         self,
-        texts: Sequence[str] | Sequence[Sequence[int]],
+        texts: Sequence[str | Sequence[int]],
         spans: Sequence[Mapping[str, tuple[int, int]]] | None = None,
         *,
         left: bool = False,

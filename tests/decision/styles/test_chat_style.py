@@ -89,6 +89,7 @@ STYLES = st.builds(
     show_ranges=st.booleans(),
     report_format=st.sampled_from(FORMATS),
     report_options=st.sampled_from(("shown", "none")),
+    layout=st.sampled_from(("options", "rows")),
 )
 
 FLAT = DecisionScenario(
@@ -240,12 +241,21 @@ def test_prompts_with_lines_lost_or_swapped_are_refused_or_read_exactly(data) ->
     assert render_text(content) == messages
 
 
+def test_rows_show_what_differs_in_few_characters_and_units_once() -> None:
+    text = ChatStyle(layout="rows").choice(FLAT, TRIAL).messages[1].content
+    assert '- "rent" (euro)\n- "light"\n- "view"\n\nrent: A900 B450\nlight: A"dim" B"bright"\n' in text
+    assert text.count("euro") == 1
+    # What was asked before there were layouts keeps its key.
+    assert ChatStyle().id == "chat-1(order=declared,ranges=no,report=object,options=shown)"
+
+
 def test_unknown_settings_are_refused() -> None:
     for settings_ in (
         {"attribute_order": "random"},
         {"show_ranges": 1},
         {"report_format": "x"},
         {"report_options": "x"},
+        {"layout": "columns"},
     ):
         with pytest.raises(ConfigError):
             ChatStyle(**settings_)
@@ -253,11 +263,12 @@ def test_unknown_settings_are_refused() -> None:
 
 def test_the_id_tells_styles_that_word_prompts_differently_apart() -> None:
     styles = [
-        ChatStyle(o, r, f, p)
+        ChatStyle(o, r, f, p, y)
         for o in ("declared", "trial")
         for r in (False, True)
         for f in FORMATS
         for p in ("shown", "none")
+        for y in ("options", "rows")
     ]
     assert len({style.id for style in styles}) == len(styles)
     assert isinstance(ChatStyle(), PromptStyle)

@@ -11,7 +11,7 @@ from introspect.decision.prompt import ChatMessage, Prompt, PromptContent, Repor
 from introspect.decision.reading import ChoiceReading, ReportReading, merge_readings
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.styles.base import ReportOptions
-from introspect.decision.styles.chat_text import PAIR_LABELS, read_text, render_text
+from introspect.decision.styles.chat_text import PAIR_LABELS, Layout, read_text, render_text
 from introspect.decision.styles.content import (
     asked_sets,
     check_options,
@@ -51,6 +51,9 @@ class ChatStyle:
             a number. "ranking": a JSON array of names, heaviest first. "comparison": one prompt per pair,
             answered by X or Y.
         report_options: Whether report prompts show a pair of options.
+        layout: "options": one option after the other. "rows": the options' values side by side, an attribute a
+            line, and units in a list before them; a third of the tokens that differ between two choices, for
+            small models on a CPU.
 
     Raises:
         ConfigError: A setting is none of the above.
@@ -91,12 +94,15 @@ class ChatStyle:
     show_ranges: bool = False
     report_format: ReportFormat = "object"
     report_options: ReportOptions = "shown"
+    layout: Layout = "options"
 
     def __post_init__(self) -> None:
         if self.attribute_order not in ("declared", "trial"):
             raise ConfigError(f"attribute_order must be declared or trial, got {self.attribute_order!r}")
         if not isinstance(self.show_ranges, bool):
             raise ConfigError(f"show_ranges must be True or False, got {self.show_ranges!r}")
+        if self.layout not in ("options", "rows"):
+            raise ConfigError(f"layout must be options or rows, got {self.layout!r}")
         check_options(self.report_format, self.report_options)
 
     @property
@@ -108,9 +114,11 @@ class ChatStyle:
             'chat-1(order=declared,ranges=yes,report=object,options=shown)'
         """
         ranges = "yes" if self.show_ranges else "no"
+        # Only where it is not what it always was, so that what was asked before keeps its key.
+        layout = "" if self.layout == "options" else f",layout={self.layout}"
         return (
             f"chat-{_VERSION}(order={self.attribute_order},ranges={ranges},"
-            f"report={self.report_format},options={self.report_options})"
+            f"report={self.report_format},options={self.report_options}{layout})"
         )
 
     def choice(self, scenario: DecisionScenario, trial: Trial) -> Prompt:
@@ -121,7 +129,7 @@ class ChatStyle:
         """
         content = content_of_choice(scenario, trial, self._order(scenario, trial), ranges=self.show_ranges)
         labels = tuple(option_label(k) for k in range(trial.n_options))
-        return Prompt(render_text(content), content, answers=labels, max_tokens=16)
+        return Prompt(render_text(content, self.layout), content, answers=labels, max_tokens=16)
 
     def report(self, scenario: DecisionScenario, trial: Trial | None = None) -> tuple[Prompt, ...]:
         """The prompts of one report, names in the order in which the attributes are listed. See
@@ -139,7 +147,7 @@ class ChatStyle:
         for asked in asked_sets(predictors, self.report_format):
             content = content_of_report(scenario, shown, asked, self.report_format, order, ranges=self.show_ranges)
             answers = PAIR_LABELS if self.report_format == "comparison" else None
-            prompts.append(Prompt(render_text(content), content, answers, _room(content)))
+            prompts.append(Prompt(render_text(content, self.layout), content, answers, _room(content)))
         return tuple(prompts)
 
     def read(self, messages: Sequence[ChatMessage]) -> PromptContent:

@@ -9,13 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from introspect.decision.grid import plain
 from introspect.decision.prompt import AttributeText, ChatMessage, PromptContent, ReportFormat
 from introspect.decision.trial import option_label
 from introspect.errors import PromptError
 
-__all__ = ["PAIR_LABELS", "SYSTEM", "read_text", "render_text"]
+__all__ = ["PAIR_LABELS", "SYSTEM", "Layout", "read_text", "render_text"]
+
+Layout = Literal["options", "rows"]
+"""Option after option; or attribute after attribute, the options' values side by side."""
 
 SYSTEM = "You decide for people and characters in made-up situations, each time the way that one would."
 """The system message of every chat prompt."""
@@ -60,8 +64,10 @@ _BARE_UNIT = re.compile(r'[^\s()",]+(?: [^\s()",]+)*')
 _JSON = json.JSONDecoder(strict=False)
 
 
-def render_text(content: PromptContent) -> tuple[ChatMessage, ...]:
+def render_text(content: PromptContent, layout: Layout = "options") -> tuple[ChatMessage, ...]:
     """The messages that say this.
+
+    In rows, units stand once in the list of dimensions, so that what differs between two choices is short.
 
     Raises:
         PromptError: A text has a line break, or there is nothing to choose from or to report on.
@@ -72,11 +78,16 @@ def render_text(content: PromptContent) -> tuple[ChatMessage, ...]:
         content.item.join(_ITEM),
         content.question,
     ]
-    if content.options is None or any(a.bounds for a in content.attributes):
+    rows = layout == "rows" and content.options is not None
+    if rows or content.options is None or any(a.bounds for a in content.attributes):
         lines += ["", _DIMENSIONS, *(f"- {_dimension(a)}" for a in content.attributes)]
-    for k, option in enumerate(content.options or ()):
-        lines += ["", f"{option_label(k)}:"]
-        lines += [_option_line(a, value) for a, value in zip(content.attributes, option, strict=True)]
+    if rows:
+        by_attribute = zip(content.attributes, zip(*(content.options or ()), strict=True), strict=True)
+        lines += ["", *(_row(a, values) for a, values in by_attribute)]
+    else:
+        for k, option in enumerate(content.options or ()):
+            lines += ["", f"{option_label(k)}:"]
+            lines += [_option_line(a, value) for a, value in zip(content.attributes, option, strict=True)]
     lines.append("")
     form = content.report_format
     if form is None:
@@ -101,8 +112,8 @@ def read_text(messages: Sequence[ChatMessage]) -> PromptContent:
         raise PromptError("not a chat prompt of this version: expected its system message and one user message")
     text = messages[1].content
     try:
-        content = _read_lines(text.split("\n"))
-        again = render_text(content)[1].content
+        content, layout = _read_lines(text.split("\n"))
+        again = render_text(content, layout)[1].content
     except (ValueError, IndexError, KeyError) as error:
         raise PromptError(f"not a chat prompt of this version: {error} in {text[:80]!r}") from None
     if again != text:
@@ -110,7 +121,7 @@ def read_text(messages: Sequence[ChatMessage]) -> PromptContent:
     return content
 
 
-def _read_lines(lines: list[str]) -> PromptContent:
+def _read_lines(lines: list[str]) -> tuple[PromptContent, Layout]:
     form = None if lines[0] == _CHOICE else _FORMATS[lines[0]]
     chooser, item, question = _between(lines[1], _PLACE), _between(lines[2], _ITEM), lines[3]
     at, dimensions = 5, []
@@ -127,8 +138,13 @@ def _read_lines(lines: list[str]) -> PromptContent:
         dimensions = dimensions or [AttributeText(name, unit) for name, _, unit in shown]
         options.append(tuple(value for _, value, _ in shown))
         at = end + 1
+    layout: Layout = "options"
+    if not options and "" in lines[at:]:
+        layout, end = "rows", lines.index("", at)
+        shown_in_rows = [_read_row(line) for line in lines[at:end]]
+        options, at = list(zip(*shown_in_rows, strict=True)), end + 1
     asked = [_read_asked(line) for line in lines[at + 1 : -1]] if form else []
-    return PromptContent(
+    content = PromptContent(
         kind="choice" if form is None else "report",
         chooser=chooser,
         item=item,
@@ -138,6 +154,7 @@ def _read_lines(lines: list[str]) -> PromptContent:
         report_format=form,
         asked=tuple(asked),
     )
+    return content, layout
 
 
 def _quote(text: str) -> str:
@@ -198,11 +215,29 @@ def _read_dimension(line: str) -> AttributeText:
     return AttributeText(name, unit, bounds)
 
 
+def _bare(name: str) -> str:
+    return _quote(name) if name.startswith('"') or ": " in name else name
+
+
+def _row(attribute: AttributeText, values: Sequence[float | str]) -> str:
+    """'rent: A900 B450': a letter and a one-digit number are two tokens."""
+    shown = " ".join(f"{option_label(k)}{_value(value)}" for k, value in enumerate(values))
+    return f"{_bare(attribute.name)}: {shown}"
+
+
+def _read_row(line: str) -> tuple[float | str, ...]:
+    rest = _unquote(line)[1].removeprefix(": ") if line.startswith('"') else line.partition(": ")[2]
+    values: list[float | str] = []
+    while rest:
+        value, rest = _read_value(rest.removeprefix(option_label(len(values))))
+        rest = rest.removeprefix(" ")
+        values.append(value)
+    return tuple(values)
+
+
 def _option_line(attribute: AttributeText, value: float | str) -> str:
     """'rent: 900 euro': quoted only where something could be mistaken for something else."""
-    name = attribute.name
-    if name.startswith('"') or ": " in name:
-        name = _quote(name)
+    name = _bare(attribute.name)
     text = _value(value)
     if isinstance(value, str) and value and not attribute.unit and not value.startswith('"'):
         text = text if _NUMBER.match(value) else value
