@@ -10,7 +10,20 @@ from contextlib import suppress
 from typing import Never
 
 from introspect._version import __version__
-from introspect.cli import analyse, archive, doctor, models, plan, quickstart, report, scenarios, serve, studies, sweeps
+from introspect.cli import (
+    analyse,
+    archive,
+    doctor,
+    internals,
+    models,
+    plan,
+    quickstart,
+    report,
+    scenarios,
+    serve,
+    studies,
+    sweeps,
+)
 from introspect.errors import ConfigError, IntrospectError
 
 __all__ = ["main"]
@@ -80,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    for command in (quickstart, report, scenarios, models, doctor, plan, serve, archive, analyse, studies, sweeps):
+    rooms = (quickstart, report, scenarios, internals, models, doctor, plan, serve, archive, analyse, studies, sweeps)
+    for command in rooms:
         command.add_parser(commands)
 
     version = commands.add_parser("version", help="print the version")

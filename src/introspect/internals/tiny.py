@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ def word_tokenizer(words: tuple[str, ...] = ()) -> Any:
 
 def tiny_target(
     family: str = "llama", *, words: tuple[str, ...] = (), width: int = 32, layers: int = 2, seed: int = 0,
-    sharp: float = 4.0,
+    sharp: float = 4.0, kinds: Mapping[str, Sequence[str]] | None = None,
 ) -> Target:  # fmt: skip
     """A random decoder of a family.
 
@@ -55,11 +56,15 @@ def tiny_target(
         seed: Of its weights.
         sharp: How many times larger than usual its weights are: at 1 every prompt is answered alike.
 
+        kinds: Words by kind: those of one kind get embeddings that are alike, so that kinds can be told from streams.
+
     Raises:
         ConfigError: An unknown family.
     """
     import transformers as hf
 
+    if kinds is not None:
+        words = tuple(dict.fromkeys([*words, *kinds, *(word for known in kinds.values() for word in known)]))
     tokenizer = word_tokenizer(words)
     common: dict[str, Any] = {"vocab_size": len(tokenizer), "bos_token_id": None, "eos_token_id": 0, "pad_token_id": 1}
     usual = {
@@ -82,4 +87,11 @@ def tiny_target(
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.data *= sharp
+        table = model.get_input_embeddings().weight.data
+        for known in (kinds or {}).values():
+            shared = torch.randn(width)
+            for word in known:
+                for form in (f" {word}", word):
+                    token = tokenizer(form)["input_ids"][0]
+                    table[token] = table.std() * (shared + 0.3 * torch.randn(width))
     return Target(model.float(), tokenizer)

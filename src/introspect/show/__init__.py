@@ -4,6 +4,7 @@ from introspect.show.contexts import plot_calibration, plot_forest, plot_weights
 from introspect.show.controls import plot_control
 from introspect.show.drawn import Drawn
 from introspect.show.headline import plot_headline, plot_slopes
+from introspect.show.internals import plot_internals
 from introspect.show.page import write_page
 from introspect.show.reports import plot_reports
 from introspect.show.tables import plot_design_efficiency, plot_dose, plot_privileged_access, plot_trajectory
@@ -16,6 +17,7 @@ __all__ = [
     "plot_dose",
     "plot_forest",
     "plot_headline",
+    "plot_internals",
     "plot_privileged_access",
     "plot_reports",
     "plot_slopes",

@@ -199,6 +199,19 @@ class FineTuner:
         """The asynchronous twin of `train_reports`."""
         return _said(await self._train_reports(base, scenarios, weights, n_per_scenario, rng, generator))
 
+    def train_answers(self, base: ModelRef, data: TrainingSet) -> ModelRef:
+        """Train on conversations of any kind; of the checks only the trainer's own apply, and there is no canary.
+
+        Raises:
+            TrainingError: The trainer finds the conversations unusable, or the training failed.
+        """
+        return run_sync(self._train_answers, base, data)
+
+    async def _train_answers(self, base: ModelRef, data: TrainingSet) -> ModelRef:
+        trainer = trainer_for(base) if self.trainer is None else self.trainer
+        await _ask_trainer(trainer, base, data)
+        return await trainer.train(base, data, self.spec, self._recorder(base, data, self.spec))
+
     async def _instil(
         self,
         base: ModelRef,

@@ -1,0 +1,81 @@
+"""Text that is on every machine, and the streams of a target on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from introspect._random import stream
+from introspect.internals.target import Target
+from introspect.internals.word_lists import word_lists
+
+__all__ = ["TokenStreams", "corpus", "read_tokens"]
+
+_STEMS = (
+    "The {a} and the {b} are two of the things in the list", "He asked about the {a}, but nobody had seen a {b}",
+    "In the book a {a} is compared with a {b}", "We talked about {a}, {b} and {c} for an hour",
+    "They prefer {a} to {b}", "Her notes say: {a}, {b}, {c}",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TokenStreams:
+    """Vectors of tokens.
+
+    Attributes:
+        vectors: [tokens, width].
+        words: Each token's text, without spaces at its ends.
+        texts: Number of the text that each token is from.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    words: tuple[str, ...]
+    texts: npt.NDArray[np.int64]
+
+
+def corpus(n: int, seed: int = 0) -> list[str]:
+    """Texts of about twenty words: half made of word lists, half from Python's own documentation.
+
+    Example:
+        >>> len(corpus(10)), corpus(10) == corpus(10)
+        (10, True)
+    """
+    from pydoc_data.topics import topics
+
+    lists = word_lists()
+    sentences = []
+    for name in sorted(topics):
+        plain = re.sub(r"\s+", " ", topics[name])
+        sentences += [s for s in re.split(r"(?<=[.!?]) ", plain) if 30 < len(s) < 160]
+    rng = stream(seed, "corpus")
+    made = []
+    for i in range(n):
+        if i % 2:
+            made.append(sentences[int(rng.integers(len(sentences)))])
+            continue
+        kind = list(lists)[int(rng.integers(len(lists)))]
+        a, b, c = (lists[kind][int(k)] for k in rng.permutation(len(lists[kind]))[:3])
+        made.append(_STEMS[int(rng.integers(len(_STEMS)))].format(a=a, b=b, c=c))
+    return made
+
+
+def read_tokens(target: Target, texts: Sequence[str], layer: int, size: int = 32) -> TokenStreams:
+    """The stream after one layer at every token but the first of each text, whose stream is like no other."""
+    vectors, words, numbers = [], [], []
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    for start in range(0, len(order), size):
+        part = order[start : start + size]
+        batch = target.encode([texts[i] for i in part])
+        with target.reading(batch, [layer]) as streams:
+            stream_ = streams[layer].float().cpu().numpy()
+        for row, number in enumerate(part):
+            length = int(batch.lengths[row])
+            vectors.append(stream_[row, 1:length])
+            ids = batch.ids[row, 1:length].tolist()
+            words += [target.tokenizer.decode([token]).strip() for token in ids]
+            numbers += [number] * (length - 1)
+    return TokenStreams(np.concatenate(vectors), tuple(words), np.array(numbers))

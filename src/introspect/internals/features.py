@@ -1,0 +1,162 @@
+"""The features task: latents of a dictionary trained here, labelled by rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from introspect.errors import MeasureError
+from introspect.internals.corpus import TokenStreams, corpus, read_tokens
+from introspect.internals.dictionary import Dictionary, DictionarySpec, train_dictionary
+from introspect.internals.latent_labels import Judge, label_latents, labels_from_file
+from introspect.internals.row_table import Row, RowTable
+from introspect.internals.splitting import split_by_group
+from introspect.internals.target import Target
+from introspect.internals.word_lists import word_lists
+
+__all__ = ["Features", "FeaturesSpec", "build_features", "detection_f1", "simulator_correlation"]
+
+
+class FeaturesSpec(BaseModel):
+    """How features are found and labelled.
+
+    Attributes:
+        layer: Whose stream; None for two fifths of the depth.
+        texts: Texts of the corpus; a fifth of them is kept for detection.
+        dictionary: How the dictionary is trained.
+        least: Share of top contexts that a label must cover.
+        fewest: Tokens at which a latent must speak.
+        labels: A file of labels in place of the rule.
+        test: Share of latents to test on.
+        split: By "latent", or by "label": then no label of the test side is trained on.
+        seed: Of the draws.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layer: int | None = None
+    texts: int = Field(default=6000, ge=10)
+    dictionary: DictionarySpec = DictionarySpec()
+    least: float = Field(default=0.7, gt=0, le=1)
+    fewest: int = Field(default=20, ge=1)
+    labels: str | None = None
+    test: float = Field(default=0.3, gt=0, lt=1)
+    split: str = Field(default="latent", pattern="^(latent|label)$")
+    seed: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What was built.
+
+    Attributes:
+        table: The questions.
+        dictionary: The latents.
+        held_out: Tokens that neither the dictionary nor the labels were made from.
+    """
+
+    table: RowTable
+    dictionary: Dictionary
+    held_out: TokenStreams
+
+
+def build_features(
+    target: Target,
+    spec: FeaturesSpec | None = None,
+    *,
+    dictionary: Dictionary | None = None,
+    judge: Judge | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Features:
+    """Train a dictionary on a target's stream and label its latents.
+
+    Args:
+        target: The model.
+        spec: How.
+        dictionary: One that is there already, for instance from SAELens.
+        judge: Labels what no rule explains.
+        progress: Told how it goes.
+
+    Raises:
+        MeasureError: No latent could be labelled.
+    """
+    spec = spec or FeaturesSpec()
+    layer = (2 * target.n_layers) // 5 if spec.layer is None else spec.layer
+    texts = corpus(spec.texts, spec.seed)
+    cut = max(1, spec.texts // 5)
+    held = read_tokens(target, texts[:cut], layer)
+    taught = read_tokens(target, texts[cut:], layer)
+    if progress is not None:
+        progress(f"{len(taught.words)} tokens read at layer {layer}")
+    made = dictionary or train_dictionary(taught.vectors, spec.dictionary, progress)
+    lists = word_lists()
+    if spec.labels is not None:
+        labels, coverage = labels_from_file(spec.labels), {"latents": float(len(made.decoder))}
+    else:
+        labels, coverage = label_latents(made, taught, lists, least=spec.least, fewest=spec.fewest, judge=judge)
+    if not labels:
+        raise MeasureError(f"no latent could be labelled: {coverage}. More texts, or a lower `least` or `fewest`, help")
+    rows = [
+        Row(f"latent {one.latent}", one.label if spec.split == "label" else f"latent {one.latent}", "",
+            {"layer": str(layer)}, one.label, part=one.kind, layer=layer,
+            more={"latent": one.latent, "share": _plain(one.share), "rate": _plain(one.rate)})
+        for one in labels
+    ]  # fmt: skip
+    rows = split_by_group(rows, spec.test, spec.seed)
+    vectors = made.decoder[[one.latent for one in labels]]
+    provenance = {
+        "model": str(target.ref.key) if target.ref is not None else type(target.model).__name__,
+        "layer": layer, "spec": spec.model_dump(mode="json"), "tokens": len(taught.words), "coverage": dict(coverage),
+        "explained": _plain(made.explained), "version": 1,
+    }  # fmt: skip
+    return Features(RowTable("features", tuple(rows), vectors, provenance), made, held)
+
+
+def _plain(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def detection_f1(features: Features, table: RowTable, said: list[str | None]) -> npt.NDArray[np.float64]:
+    """How well each said label tells where its latent speaks, on tokens that nothing was made from: F1 by row.
+
+    A latent that speaks nowhere there is NaN; a label that was not readable is 0.
+    """
+    from introspect.internals.latent_labels import detection
+
+    places, loud = features.dictionary.encode(features.held_out.vectors)
+    lists, found = word_lists(), []
+    for row, label in zip(table.rows, said, strict=True):
+        latent = int(row.more["latent"])
+        speaks = ((places == latent) & (loud > 0)).any(1)
+        if not speaks.any():
+            found.append(float("nan"))
+            continue
+        right, n_said, n_true = detection(label, lists, features.held_out, speaks) if label else (0, 0, 1)
+        found.append(2 * right / (n_said + n_true))
+    return np.array(found)
+
+
+def simulator_correlation(
+    features: Features, table: RowTable, said: list[str | None],
+    simulator: Callable[[str, tuple[str, ...]], npt.NDArray[np.float64]],
+) -> npt.NDArray[np.float64]:  # fmt: skip
+    """Pearson's r between a latent and what a simulator makes of its label, by row; NaN where one does not vary.
+
+    Args:
+        features: The latents and the tokens.
+        table: The rows.
+        said: A label for each.
+        simulator: Told a label and the tokens' words, says how loudly the latent will speak at each.
+    """
+    places, loud = features.dictionary.encode(features.held_out.vectors)
+    found = []
+    for row, label in zip(table.rows, said, strict=True):
+        true = np.where(places == int(row.more["latent"]), loud, 0.0).sum(1)
+        told = np.zeros(len(true)) if label is None else np.asarray(simulator(label, features.held_out.words), float)
+        both = true.std() > 0 and told.std() > 0
+        found.append(float(np.corrcoef(true, told)[0, 1]) if both else float("nan"))
+    return np.array(found)

@@ -1,0 +1,137 @@
+"""What a latent means, by rule: the token, or the list of words, that makes it speak."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from introspect.errors import ConfigError
+from introspect.internals.corpus import TokenStreams
+from introspect.internals.dictionary import Dictionary
+
+__all__ = ["Judge", "LatentLabel", "detection", "label_latents", "labels_from_file"]
+
+Judge = Callable[[int, Sequence[str]], str | None]
+"""Told a latent and the words of its top contexts; says what it means, or None. A language model may do it."""
+
+
+@dataclass(frozen=True)
+class LatentLabel:
+    """A labelled latent.
+
+    Attributes:
+        latent: Its number.
+        label: A token's text, or the name of a list.
+        kind: "token", "list", "file" or "judge".
+        share: Of its top contexts that the label covers.
+        rate: Of all tokens that the label covers.
+    """
+
+    latent: int
+    label: str
+    kind: str
+    share: float
+    rate: float
+
+
+def label_latents(
+    dictionary: Dictionary,
+    tokens: TokenStreams,
+    lists: Mapping[str, Sequence[str]],
+    *,
+    top: int = 20,
+    least: float = 0.7,
+    fewest: int = 20,
+    judge: Judge | None = None,
+) -> tuple[list[LatentLabel], dict[str, float]]:
+    """Label latents by their top contexts.
+
+    A list's name is given where words of one list make up at least `least` of the top contexts (and no single token
+    does), a token's text where one token does; and only where the label is at least three times as frequent there as
+    among all tokens. What no rule explains goes to the judge, if there is one, and is dropped otherwise.
+
+    Args:
+        dictionary: The latents.
+        tokens: Where they speak.
+        lists: Words by kind.
+        top: Contexts looked at.
+        least: Share that a label must cover.
+        fewest: Tokens at which a latent must speak to be looked at.
+        judge: Labels what is left.
+
+    Returns:
+        The labels; and coverage: latents that speak enough, and the shares labelled in each way.
+    """
+    places, loud = dictionary.encode(tokens.vectors)
+    words = [word.lower() for word in tokens.words]
+    rates = Counter(words)
+    kinds = {str(word).lower(): kind for kind, known in lists.items() for word in known}
+    kind_rates = Counter(kinds[word] for word in words if word in kinds)
+    flat, token_of = places.ravel(), np.repeat(np.arange(len(places)), places.shape[1])
+    strength = loud.ravel()
+    order = np.lexsort((-strength, flat))
+    flat, token_of, strength = flat[order], token_of[order], strength[order]
+    starts = np.searchsorted(flat, np.arange(len(dictionary.decoder) + 1))
+    found: list[LatentLabel] = []
+    alive = 0
+    for latent in range(len(dictionary.decoder)):
+        here = slice(starts[latent], starts[latent + 1])
+        speaking = token_of[here][strength[here] > 0]
+        if len(speaking) < fewest:
+            continue
+        alive += 1
+        contexts = [words[i] for i in speaking[:top]]
+        named = _by_rule(latent, contexts, rates, kinds, kind_rates, len(words), least)
+        if named is None and judge is not None:
+            said = judge(latent, contexts)
+            named = LatentLabel(latent, said, "judge", float("nan"), float("nan")) if said else None
+        if named is not None:
+            found.append(named)
+    made = Counter(label.kind for label in found)
+    coverage = {"latents": float(len(dictionary.decoder)), "speaking": float(alive)}
+    return found, coverage | {kind: n / max(alive, 1) for kind, n in made.items()}
+
+
+def _by_rule(
+    latent: int, contexts: Sequence[str], rates: Counter[str], kinds: Mapping[str, str], kind_rates: Counter[str],
+    n: int, least: float,
+) -> LatentLabel | None:  # fmt: skip
+    word, count = Counter(contexts).most_common(1)[0]
+    share, rate = count / len(contexts), rates[word] / n
+    if share >= least and share > 3 * rate and word.strip():
+        return LatentLabel(latent, word, "token", share, rate)
+    listed = Counter(kinds[word] for word in contexts if word in kinds)
+    if listed:
+        kind, count = listed.most_common(1)[0]
+        share, rate = count / len(contexts), kind_rates[kind] / n
+        if share >= least and share > 3 * rate:
+            return LatentLabel(latent, kind, "list", share, rate)
+    return None
+
+
+def labels_from_file(path: Path | str) -> list[LatentLabel]:
+    """Labels from a YAML or JSON file that maps numbers of latents to labels.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return [LatentLabel(int(k), str(v), "file", float("nan"), float("nan")) for k, v in found.items()]
+    except (OSError, yaml.YAMLError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError(f"{path} does not map numbers of latents to labels: {error}") from error
+
+
+def detection(
+    label: str, lists: Mapping[str, Sequence[str]], tokens: TokenStreams, speaks: npt.NDArray[np.bool_]
+) -> tuple[int, int, int]:
+    """Right, said and true tokens of the rule "it speaks at words that the label names": what F1 is made of."""
+    named = {str(word).lower() for word in lists.get(label, ())} | {label.lower()}
+    said = np.array([word.lower() in named for word in tokens.words])
+    return int((said & speaks).sum()), int(said.sum()), int(speaks.sum())

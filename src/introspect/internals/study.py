@@ -1,0 +1,376 @@
+"""One study of internals: built, trained, asked and scored, each step once, in one folder."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from introspect._random import stream
+from introspect._version import __version__
+from introspect.errors import ConfigError, MeasureError
+from introspect.internals.arms import Answers, Asker, blank, shuffled, vector_baselines
+from introspect.internals.clustered import Estimate
+from introspect.internals.config import InternalsConfig
+from introspect.internals.dictionary import Dictionary
+from introspect.internals.explainer import Explainer
+from introspect.internals.explainer_training import train_explainer
+from introspect.internals.features import build_features
+from introspect.internals.questions import QUESTIONS, Said
+from introspect.internals.result import InternalsResult
+from introspect.internals.row_table import Recheck, RowTable
+from introspect.internals.scores import Scores, paired, score
+from introspect.internals.self_tests import Check, require, self_test
+from introspect.internals.soft_map import SoftMap
+from introspect.internals.target import Target
+from introspect.store import Store
+
+__all__ = ["InternalsStudy"]
+
+_VERSION = 1
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Learned:
+    explainer: Explainer
+    losses: list[float]
+    seconds: float
+
+
+class InternalsStudy:
+    """Runs one task on one model. A step that is done is found again, also after a kill.
+
+    Args:
+        config: All settings.
+        folder: Where everything goes: ``study.db`` (rows, vectors, maps, answers, manifest) and ``result.json``.
+        target: The model, if it is already in memory; its reference must be the config's.
+        progress: Told how it goes.
+
+    Example:
+        >>> import tempfile
+        >>> from introspect.internals.tiny import tiny_target
+        >>> small = {"planted": {"seen": 12, "directions": 4, "test": 2}, "train": {"epochs": 2, "map": "scale+bias"}}
+        >>> small |= {"baselines": ["nearest neighbour"], "retrieval": 5}
+        >>> config = InternalsConfig.of({"task": "planted", **small})
+        >>> result = InternalsStudy(config, tempfile.mkdtemp(), tiny_target()).eval()
+        >>> sorted(result.arms)
+        ['explainer', 'nearest neighbour', 'no vector', 'shuffled vector']
+    """
+
+    def __init__(
+        self,
+        config: InternalsConfig,
+        folder: Path | str,
+        target: Target | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        if config.task == "ablation":
+            raise ConfigError("the ablation task has no vector: it is run by AblationStudy")
+        self.config, self.folder = config, Path(folder)
+        self._given = target
+        self._say = progress or (lambda _: None)
+        self.question = QUESTIONS[config.task]
+
+    @cached_property
+    def target(self) -> Target:
+        """The model that is asked about."""
+        return self._given or Target.open(self.config.model, dtype=self.config.dtype)
+
+    @cached_property
+    def source(self) -> Target:
+        """The model that explains."""
+        if self.config.explainer is None or self.config.explainer == self.config.model:
+            return self.target
+        return Target.open(self.config.explainer, dtype=self.config.dtype)
+
+    def check(self) -> tuple[Check, ...]:
+        """Self-tests of target and explainer.
+
+        Raises:
+            SelfTestError: One failed; nothing is reported.
+        """
+        found = self_test(self.target)
+        mapped = SoftMap(self.source.width, kind="scale+bias")
+        found += self_test(self.source, self.config.train.soft, mapped)
+        require(found)
+        return found
+
+    def build(self) -> RowTable:
+        """The questions and their true answers, built once."""
+        with Store.open(self.folder / "study.db") as store:
+            return self._build(store)
+
+    def _build(self, store: Store) -> RowTable:
+        inputs = self._inputs("build")
+
+        def compute() -> dict[str, Any]:
+            require(self_test(self.target))
+            began = time.process_time()
+            table, extra = self._made()
+            again = self._recheck(table)
+            key = f"vectors {_key(inputs)}"
+            store.put_table(key, {"vectors": table.vectors if table.vectors is not None else np.zeros(0), **extra})
+            return {"rows": store.put_blob(json.dumps(table.to_json()).encode()), "vectors": key,
+                    "recheck": [again.n, list(again.different)], "seconds": time.process_time() - began}  # fmt: skip
+
+        found = store.step("build", inputs, _VERSION, compute)
+        columns = store.get_table(found["vectors"])
+        if columns is None:
+            raise MeasureError("the vectors of the rows are no longer in the study file; build in a new folder")
+        self._columns, self._recheck_said = columns, found["recheck"]
+        lines = json.loads(store.get_blob(found["rows"]))
+        return RowTable.from_json(lines, columns["vectors"].astype(np.float32))
+
+    def _made(self) -> tuple[RowTable, dict[str, Any]]:
+        config = self.config
+        if config.task == "planted":
+            from introspect.internals.planted import build_planted
+
+            return build_planted(self.target, config.planted), {}
+        if config.task == "patching":
+            from introspect.internals.patching import build_patching
+
+            return build_patching(self.target, config.patching, progress=self._say), {}
+        made = build_features(self.target, config.features, progress=self._say)
+        words = np.array(made.held_out.words, dtype=str)
+        extra = {f"dictionary {k}": v for k, v in made.dictionary.arrays().items()}
+        return made.table, {**extra, "held words": words, "held vectors": made.held_out.vectors.astype(np.float16)}
+
+    def recheck(self, table: RowTable, n: int) -> Recheck:
+        """Compute some rows anew; for features, whose truth is a trained dictionary, there is none to compute."""
+        return self._recheck(table, n)
+
+    def _recheck(self, table: RowTable, n: int | None = None) -> Recheck:
+        from introspect.internals.patching import recompute_patching
+        from introspect.internals.planted import recompute_planted
+
+        again = {"planted": recompute_planted, "patching": recompute_patching}.get(self.config.task)
+        if again is None or not self.config.recheck:
+            return Recheck(0, ())
+        rows = self.config.recheck if n is None else n
+        found = table.recheck(lambda some: again(self.target, some), rows, self.config.seed)
+        if found.different and n is None:
+            raise MeasureError(f"{found}: the rows cannot be believed")
+        return found
+
+    def train(self) -> dict[str, list[float]]:
+        """Train the explainer, and the one that never sees a vector.
+
+        Returns:
+            Mean loss of each epoch, by explainer.
+        """
+        with Store.open(self.folder / "study.db") as store:
+            table = self._build(store)
+            return {name: self._train(store, table, name).losses for name in self._trained}
+
+    @property
+    def _trained(self) -> tuple[str, ...]:
+        return ("explainer", "no vector") if self.config.no_vector else ("explainer",)
+
+    def _train(self, store: Store, table: RowTable, name: str) -> _Learned:
+        assert table.vectors is not None
+        seen = table if name == "explainer" else table.with_vectors(blank(table.vectors))
+        spec = self.config.train
+        inputs = {**self._inputs("train"), "who": name}
+        fresh: list[Explainer] = []
+
+        def compute() -> dict[str, Any]:
+            require(self_test(self.source, spec.soft))
+            self._say(f"training the explainer {name!r}")
+            made = train_explainer(self.source, seen, self.question, spec, progress=self._say)
+            fresh.append(made.explainer)
+            key = f"weights {_key(inputs)}"
+            store.put_table(key, _weights(made.explainer))
+            return {"losses": list(made.losses), "seconds": made.seconds, "weights": key}
+
+        found = store.step(f"train {name}", inputs, _VERSION, compute)
+        if fresh:
+            return _Learned(fresh[0], found["losses"], found["seconds"])
+        explainer = Explainer(self.source, spec, table.vectors.shape[1])
+        _restore(explainer, store.get_table(found["weights"]) or {})
+        return _Learned(explainer, found["losses"], found["seconds"])
+
+    def explain(self) -> dict[str, Answers]:
+        """Answers of the explainer, its floors and all baselines to the test rows."""
+        with Store.open(self.folder / "study.db") as store:
+            return self._explain(store, self._build(store))[1]
+
+    def _explain(self, store: Store, table: RowTable) -> tuple[RowTable, dict[str, Answers]]:
+        test = self._test(table)
+        asker = self._asker(table)
+        found: dict[str, Answers] = {}
+
+        def kept(name: str, make: Callable[[], Answers]) -> None:
+            def compute() -> dict[str, Any]:
+                self._say(f"asking: {name}")
+                made = make()
+                return {"said": [asdict(s) for s in made.said], "retrieved": made.retrieved, "note": made.note}
+
+            one = store.step(f"explain {name}", {**self._inputs("explain"), "who": name}, _VERSION, compute)
+            found[name] = Answers([Said(**s) for s in one["said"]], one["retrieved"], one["note"])
+
+        assert test.vectors is not None
+        vectors = test.vectors
+        learned: dict[str, _Learned] = {}
+
+        def explainer(name: str) -> Explainer:
+            if name not in learned:
+                learned[name] = self._train(store, table, name)
+            return learned[name].explainer
+
+        kept("explainer", lambda: asker.ask(explainer("explainer"), test))
+        kept("shuffled vector", lambda: asker.ask(explainer("explainer"), test, shuffled(test, self.config.seed)))
+        if self.config.no_vector:
+            kept("no vector", lambda: asker.ask(explainer("no vector"), test, blank(vectors)))
+        for name in self.config.baselines:
+            kept(name, lambda name=name: vector_baselines(  # type: ignore[misc]
+                [name], self.source, table, test, asker, self.config.train)[name])  # fmt: skip
+        return test, found
+
+    def _test(self, table: RowTable) -> RowTable:
+        test = table.of("test", "unseen")
+        order = stream(self.config.seed, "asked").permutation(len(test))[: self.config.most_test]
+        return test.take(sorted(order.tolist()))
+
+    def _asker(self, table: RowTable) -> Asker:
+        closed = self.config.task in ("planted", "features")
+        return Asker(self.question, table.labels if closed else None, self.config.retrieval if closed else 0,
+                     self.config.seed, 6)  # fmt: skip
+
+    def eval(self) -> InternalsResult:
+        """Everything, and the result.
+
+        Raises:
+            SelfTestError: A self-test failed; nothing is reported.
+        """
+        began = time.process_time()
+        checks = self.check()
+        with Store.open(self.folder / "study.db") as store:
+            table = self._build(store)
+            losses = {name: self._train(store, table, name).losses for name in self._trained}
+            test, answers = self._explain(store, table)
+            result = self._result(table, test, answers, checks, losses)
+            spent = {step.name: round(step.seconds, 1) for step in store.steps()}
+            for name, value in {
+                "internals": self.config.model_dump(mode="json"), "versions": versions(), "rows": table.counts(),
+                "provenance": table.provenance, "seconds by step": spent,
+                "cpu seconds of this run": round(time.process_time() - began, 1),
+            }.items():  # fmt: skip
+                store.manifest[name] = value
+        result.save(self.folder)
+        return result
+
+    def _result(
+        self,
+        table: RowTable,
+        test: RowTable,
+        answers: dict[str, Answers],
+        checks: Sequence[Check],
+        losses: dict[str, Any],
+    ) -> InternalsResult:
+        arms: dict[str, dict[str, Scores]] = {}
+        against: dict[str, dict[str, Estimate]] = {}
+        main = "retrieval" if self.config.task in ("planted", "features") else "exact"
+        for split in ("test", "unseen"):
+            places = [i for i, row in enumerate(test.rows) if row.split == split]
+            if not places:
+                continue
+            part = test.take(places)
+            for name, answer in answers.items():
+                got = None if answer.retrieved is None else [answer.retrieved[i] for i in places]
+                arms.setdefault(name, {})[split] = score(part, [answer.said[i] for i in places], got, self.config.seed)
+            figures = (main, "exact", "changed F1") if self.config.task == "patching" else (main, "exact")
+            for name in answers:
+                if name == "explainer":
+                    continue
+                for figure in dict.fromkeys(figures):
+                    against.setdefault(f"{name}, {split}", {})[figure] = paired(
+                        part, arms["explainer"][split], arms[name][split], figure, self.config.seed
+                    )
+        extra = self._detection(test, answers) if self.config.task == "features" else {}
+        return InternalsResult(
+            task=self.config.task, model=str(table.provenance["model"]), main=main, arms=arms, against=against,
+            checks=tuple(checks), losses=losses, counts=table.counts(), provenance=table.provenance,
+            recheck=Recheck(self._recheck_said[0], tuple(self._recheck_said[1])), extra=extra,
+            notes={name: a.note for name, a in answers.items() if a.note},
+            examples=_examples(test, answers),
+        )  # fmt: skip
+
+    def _detection(self, test: RowTable, answers: dict[str, Answers]) -> dict[str, Estimate]:
+        from introspect.internals.clustered import Clusters
+        from introspect.internals.corpus import TokenStreams
+        from introspect.internals.features import Features, detection_f1
+
+        arrays = {k.removeprefix("dictionary "): v for k, v in self._columns.items() if k.startswith("dictionary ")}
+        held = self._columns["held vectors"].astype(np.float32)
+        words = tuple(map(str, self._columns["held words"].tolist()))
+        features = Features(
+            test, Dictionary.of_arrays(arrays), TokenStreams(held, words, np.zeros(len(held), np.int64))
+        )
+        clusters = Clusters([row.group for row in test.rows], seed=self.config.seed)
+        found = {"true label": clusters.mean(detection_f1(features, test, [row.truth for row in test.rows]))}
+        for name, answer in answers.items():
+            found[name] = clusters.mean(detection_f1(features, test, [s.content for s in answer.said]))
+        return found
+
+    def _inputs(self, what: str) -> dict[str, Any]:
+        config = self.config.model_dump(mode="json")
+        ref = self.target.ref
+        model = ref.identity() if ref is not None else repr(self.target)
+        made = {"task": config["task"], "model": model, "how": config[self.config.task], "recheck": config["recheck"]}
+        if what in ("train", "explain"):
+            made |= {"train": config["train"], "explainer": config["explainer"]}
+        if what == "explain":
+            made |= {k: config[k] for k in ("retrieval", "most_test", "seed")}
+        return made
+
+
+def _key(inputs: dict[str, Any]) -> str:
+    from introspect.store.keys import step_key
+
+    return step_key("internals", inputs, _VERSION)[:16]
+
+
+def _weights(explainer: Explainer) -> dict[str, Any]:
+    made = {} if explainer.map is None else {f"map.{k}": v for k, v in explainer.map.arrays().items()}
+    if explainer.trains_weights:
+        learned = explainer.target.model.named_parameters()
+        made |= {f"weight.{n}": p.detach().cpu().float().numpy() for n, p in learned if p.requires_grad}
+    return made or {"nothing": np.zeros(1)}
+
+
+def _restore(explainer: Explainer, arrays: dict[str, Any]) -> None:
+    import torch
+
+    if explainer.map is not None:
+        explainer.map.load({k.removeprefix("map."): v for k, v in arrays.items() if k.startswith("map.")})
+    parameters = dict(explainer.target.model.named_parameters())
+    with torch.no_grad():
+        for name, value in arrays.items():
+            if name.startswith("weight."):
+                parameters[name.removeprefix("weight.")].copy_(torch.from_numpy(value))
+
+
+def versions() -> dict[str, str]:
+    import torch
+    import transformers
+
+    return {"introspect": __version__, "python": platform.python_version(), "torch": torch.__version__,
+            "transformers": transformers.__version__, "numpy": np.__version__}  # fmt: skip
+
+
+def _examples(test: RowTable, answers: dict[str, Answers], n: int = 8) -> list[dict[str, Any]]:
+    picked = stream(0, "examples").permutation(len(test))[:n].tolist()
+    return [
+        {"row": test.rows[i].key, "truth": test.rows[i].truth, "changed": test.rows[i].changed,
+         **{name: answer.said[i].content for name, answer in answers.items() if name in ("explainer", "no vector")}}
+        for i in sorted(picked)
+    ]  # fmt: skip

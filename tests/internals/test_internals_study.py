@@ -1,0 +1,224 @@
+"""Each task with a vector, whole, on tiny random models: built, trained, asked, scored."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from small_internals import FACTS, KINDS
+
+from introspect.errors import MeasureError, SelfTestError
+from introspect.internals.config import InternalsConfig
+from introspect.internals.dictionary import Dictionary, DictionarySpec, train_dictionary
+from introspect.internals.features import FeaturesSpec, build_features, detection_f1, simulator_correlation
+from introspect.internals.patching import PatchingSpec, build_patching, recompute_patching
+from introspect.internals.planted import PlantedSpec, build_planted, recompute_planted
+from introspect.internals.row_table import Row, RowTable
+from introspect.internals.study import InternalsStudy
+from introspect.internals.tiny import tiny_target
+
+LEARNS = {"method": "full", "epochs": 8, "learning_rate": 0.01, "weight_rate": 5e-3}
+
+
+@pytest.fixture(scope="module")
+def target():
+    return tiny_target("llama", kinds=KINDS)
+
+
+@pytest.fixture(scope="module")
+def planted(target, tmp_path_factory):
+    config = InternalsConfig.of({
+        "task": "planted", "planted": {"seen": 12, "directions": 12, "test": 4, "words": 2, "layer": 0},
+        "train": LEARNS, "retrieval": 8,
+    })  # fmt: skip
+    folder = tmp_path_factory.mktemp("planted")
+    study = InternalsStudy(config, folder, target)
+    return study, study.eval()
+
+
+def test_a_taught_explainer_beats_every_floor_on_planted_directions(planted):
+    _, result = planted
+    for floor in ("no vector, test", "shuffled vector, test", "zero-shot, test", "majority, test"):
+        difference = result.against[floor]["retrieval"]
+        assert difference.value > 0.3
+        assert difference.interval.low > 0
+    assert result.arms["nearest neighbour"]["test"].figures["retrieval"].value == 1
+
+
+def test_directions_of_kinds_that_were_never_taught_are_told_apart_in_the_result(planted):
+    _, result = planted
+    assert set(result.arms["explainer"]) == {"test", "unseen"}
+    assert result.counts["unseen"] > 0
+
+
+def test_no_test_direction_shares_a_word_with_a_training_direction(planted):
+    study, _ = planted
+    table = study.build()
+    words = {split: {w for row in table.of(split).rows for w in row.more["words"]} for split in ("train", "test")}
+    assert not words["train"] & words["test"]
+
+
+def test_the_target_is_never_changed_by_training(target, tmp_path):
+    before = {name: value.clone() for name, value in target.model.state_dict().items()}
+    small = {"task": "planted", "planted": {"seen": 4, "directions": 3, "test": 2}, "baselines": [], "retrieval": 3}
+    for method in ("map", "map+lora", "full"):
+        config = InternalsConfig.of({**small, "train": {"method": method, "epochs": 1, "lora_rank": 2}})
+        InternalsStudy(config, tmp_path / method, target).train()
+    after = target.model.state_dict()
+    assert set(before) == set(after)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_finished_study_is_found_again_and_gives_the_same_result(planted, target, monkeypatch):
+    study, result = planted
+    monkeypatch.setattr("introspect.internals.study.train_explainer", lambda *_, **__: 1 / 0)
+    again = InternalsStudy(study.config, study.folder, target).eval()
+    assert again.rows() == result.rows()
+
+
+def test_trained_weights_are_restored_from_the_folder_exactly(planted, target):
+    from introspect.store import Store
+
+    study, _ = planted
+    table = study.build()
+    test = study._test(table)
+    with Store.open(study.folder / "study.db") as store:
+        again = InternalsStudy(study.config, study.folder, target)._train(store, table, "explainer").explainer
+    asked = study._asker(table).ask(again, test)
+    assert asked.said == study.explain()["explainer"].said
+
+
+def test_the_folder_holds_result_page_and_manifest(planted):
+    from introspect.store import Store
+
+    study, result = planted
+    told = json.loads((study.folder / "result.json").read_text())
+    assert told["rows"] == result.rows()
+    assert "| explainer | test | retrieval |" in (study.folder / "result.md").read_text()
+    with Store.open(study.folder / "study.db") as store:
+        assert store.manifest["internals"]["task"] == "planted"
+        assert "torch" in store.manifest["versions"]
+
+
+def test_a_study_refuses_to_report_where_a_vector_reaches_nothing(target, tmp_path):
+    config = InternalsConfig.of({"task": "planted", "train": {"layer": target.n_layers - 1}})
+    with pytest.raises(SelfTestError, match="Nothing is reported"):
+        InternalsStudy(config, tmp_path, target).eval()
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_rows_computed_anew_are_the_rows_and_changed_ones_are_found_out(target):
+    table = build_planted(target, PlantedSpec(seen=4, directions=3, test=2))
+    assert table.recheck(lambda some: recompute_planted(target, some), 10).different == ()
+    wrong = RowTable(table.task, table.rows, table.vectors + 0.1, table.provenance)
+    assert len(wrong.recheck(lambda some: recompute_planted(target, some), 10).different) == 10
+
+
+def test_a_group_is_never_on_both_sides_of_a_split():
+    rows = tuple(Row(str(i), "same", split, {}, "x") for i, split in enumerate(("train", "test")))
+    with pytest.raises(MeasureError, match="both sides of the split"):
+        RowTable("planted", rows, None, {})
+
+
+@pytest.fixture(scope="module")
+def patched(target):
+    return build_patching(target, PatchingSpec(pairs=24, blocks=2, only_right=False, most=10.0), FACTS)
+
+
+def test_patched_rows_equal_whole_runs_with_the_patch_one_by_one(target, patched):
+    assert len(patched) > 40
+    assert patched.recheck(lambda some: recompute_patching(target, some), 30).different == ()
+
+
+def test_subjects_of_test_rows_occur_in_no_training_row(patched):
+    seen = {split: {row.more[k] for row in patched.of(split).rows for k in ("subject", "other")}
+            for split in ("train", "test")}  # fmt: skip
+    assert seen["test"]
+    assert not seen["train"] & seen["test"]
+
+
+def test_the_other_subject_is_hidden_from_the_question(patched):
+    from introspect.internals.questions import QUESTIONS
+
+    for row in patched.rows[:40]:
+        assert str(row.more["other"]) not in QUESTIONS["patching"].text(row)
+
+
+def test_a_patch_of_the_last_stretch_at_the_last_position_gives_the_other_run_its_say(target):
+    """After the last block nothing follows: the next word is that of the averaged stream of the other run."""
+    table = build_patching(target, PatchingSpec(pairs=30, blocks=2, only_right=False, most=1e9), FACTS)
+    last = [row for row in table.rows if row.part == "last" and row.layer == 1]
+    assert last
+    other = {row.more["other"]: row.truth for row in last}
+    assert all(row.truth == other[row.more["other"]] for row in last)
+
+
+def test_a_model_that_gets_nothing_right_is_told_so(target):
+    with pytest.raises(MeasureError, match="gets 0 of 14 facts right"):
+        build_patching(target, PatchingSpec(pairs=10), FACTS)
+
+
+def test_the_patching_task_runs_whole(target, tmp_path, monkeypatch):
+    monkeypatch.setattr("introspect.internals.patching.facts", lambda _: FACTS)
+    config = InternalsConfig.of({
+        "task": "patching", "patching": {"pairs": 20, "blocks": 2, "only_right": False, "most": 10},
+        "train": {"epochs": 1, "map": "low-rank"}, "most_test": 24,
+    })  # fmt: skip
+    result = InternalsStudy(config, tmp_path, target).eval()
+    assert set(result.arms) == {"explainer", "shuffled vector", "no vector", "zero-shot", "few-shot", "SelfIE",
+                                "nearest neighbour", "linear probe", "majority"}  # fmt: skip
+    assert "changed F1" in result.arms["explainer"]["test"].figures
+    assert {"changed", "unchanged"} & set(result.arms["explainer"]["test"].parts)
+    assert result.recheck.n == 8
+    assert result.recheck.different == ()
+
+
+@pytest.fixture(scope="module")
+def features(target):
+    return build_features(target, FeaturesSpec(
+        layer=0, texts=160, fewest=5, least=0.6, dictionary=DictionarySpec(latents=96, k=4, epochs=6, batch_size=128),
+    ))  # fmt: skip
+
+
+def test_latents_are_labelled_by_what_makes_them_speak(features):
+    coverage = features.table.provenance["coverage"]
+    assert coverage["speaking"] > 20
+    assert len(features.table) > 10
+    true = detection_f1(features, features.table, [row.truth for row in features.table.rows])
+    wrong = detection_f1(features, features.table, ["a word that is nowhere"] * len(features.table))
+    assert np.nanmean(true) > 0.4
+    assert np.nanmax(wrong) == 0
+
+
+def test_a_simulator_that_knows_the_rule_correlates_and_a_constant_one_is_undefined(features):
+    labels = [row.truth for row in features.table.rows]
+    knows = simulator_correlation(
+        features, features.table, labels, lambda label, words: np.array([w.lower() == label for w in words], float)
+    )
+    flat = simulator_correlation(features, features.table, labels, lambda label, words: np.zeros(len(words)))
+    assert np.nanmean(knows) > 0.3
+    assert np.isnan(flat).all()
+
+
+def test_the_features_task_runs_whole(target, tmp_path):
+    config = InternalsConfig.of({
+        "task": "features", "train": {"epochs": 1}, "retrieval": 5, "baselines": ["nearest neighbour", "majority"],
+        "features": {"layer": 0, "texts": 160, "fewest": 5, "least": 0.6,
+                     "dictionary": {"latents": 96, "k": 4, "epochs": 4, "batch_size": 128}},
+    })  # fmt: skip
+    result = InternalsStudy(config, tmp_path, target).eval()
+    assert {"true label", "explainer", "no vector"} <= set(result.extra)
+    assert result.provenance["explained"] is not None
+
+
+def test_a_dictionary_survives_its_arrays_and_decodes_what_it_encodes():
+    rng = np.random.default_rng(0)
+    directions = np.linalg.qr(rng.normal(size=(16, 16)))[0].astype(np.float32)
+    vectors = 5 * directions[rng.integers(0, 16, 4000)]
+    made = train_dictionary(vectors, DictionarySpec(latents=32, k=1, epochs=20, batch_size=100))
+    again = Dictionary.of_arrays(made.arrays())
+    places, loud = again.encode(vectors[:50])
+    error = ((again.decode(places, loud) - vectors[:50]) ** 2).sum() / ((vectors[:50] - vectors.mean(0)) ** 2).sum()
+    assert error < 0.1
