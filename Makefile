@@ -32,6 +32,7 @@ bench: $(VENV)/.bench $(INSPECT)/.ready
 	$(BIN)/python benchmarks/bench_store_hosted.py
 	$(BIN)/python benchmarks/bench_hosted.py --inspect $(INSPECT)/bin/python
 	$(BIN)/python benchmarks/bench_tuning.py
+	$(BIN)/python benchmarks/bench_internals.py
 	$(BIN)/introspect models get smollm2
 	$(BIN)/python benchmarks/bench_readout.py
 
@@ -72,7 +73,7 @@ $(INSPECT)/.ready:
 	touch $@
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.dev
-	$(PIP) -e '.[dev,bench]'
+	$(PIP) -e '.[dev,bench]' nnsight==0.8.1
 	touch $@
 
 clean:

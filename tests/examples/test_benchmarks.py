@@ -56,6 +56,14 @@ def test_designs_are_compared_with_random_pairs():
     assert [row[0] for row in rows] == [n for n in ("det", "logit10", "logit5", "lapse10", "item") for _ in range(2)]
 
 
+def test_patching_and_dictionaries_are_timed():
+    command = [sys.executable, str(BENCHMARKS / "bench_internals.py"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^whole runs / restarts, all blocks( +[\d.]+){3} x$", done.stdout, re.M)
+    assert re.search(r"^dictionary, tokens/s", done.stdout, re.M)
+
+
 def test_the_validation_of_intervals_runs_and_prints_all_its_tables():
     command = [sys.executable, str(BENCHMARKS / "validate_intervals.py"), "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

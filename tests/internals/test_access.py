@@ -1,0 +1,55 @@
+"""Self against other, with the controls that tell knowledge from shared coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from small_internals import KINDS
+
+from introspect.internals.access import alignment, privileged_access, rotation
+from introspect.internals.explainer import ExplainerSpec
+from introspect.internals.planted import PlantedSpec, build_planted
+from introspect.internals.tiny import tiny_target
+
+
+@pytest.fixture(scope="module")
+def report():
+    one, other = tiny_target(kinds=KINDS), tiny_target("gpt2", kinds=KINDS, width=48, seed=5)
+    table = build_planted(one, PlantedSpec(seen=5, directions=3, test=2, words=2, layer=0))
+    return privileged_access(one, table, ExplainerSpec(epochs=1), {"other": other}, retrieval=4, sizes=(4, 8))
+
+
+def test_every_arm_and_control_is_reported_beside_self(report):
+    arms = ["self", "self, rotated", "other", "other, aligned", "no vector", "shuffled vector"]
+    assert list(report.scores) == arms
+    assert list(report.against) == arms[1:]
+    assert [row["explainer"] for row in report.rows()] == arms
+    assert len(report.sentences()) == 12
+
+
+@pytest.mark.slow
+def test_an_explainer_that_is_trained_whole_learns_in_any_coordinates_and_from_nothing_learns_nothing():
+    one = tiny_target(kinds=KINDS)
+    table = build_planted(one, PlantedSpec(seen=12, directions=12, test=4, words=2, layer=0))
+    spec = ExplainerSpec(method="full", epochs=10, learning_rate=0.01, weight_rate=5e-3)
+    report = privileged_access(one, table, spec, {}, retrieval=8)
+    scores = {name: s.figures["retrieval"].value for name, s in report.scores.items()}
+    assert scores["self, rotated"] > scores["no vector"] + 0.3
+
+
+def test_the_curve_has_a_point_for_each_size_and_model(report):
+    assert {(row["rows"], row["explainer"]) for row in report.scaling} == {
+        (n, name) for n in (4, 8) for name in ("self", "other")
+    }
+
+
+def test_a_rotation_keeps_lengths_and_angles():
+    q, v = rotation(24, 3), np.random.default_rng(0).normal(size=(9, 24)).astype(np.float32)
+    np.testing.assert_allclose((v @ q.T) @ (v @ q.T).T, v @ v.T, atol=1e-4)
+
+
+def test_a_model_is_aligned_with_itself_and_not_with_a_stranger():
+    one, twin, stranger = tiny_target(width=16), tiny_target(width=16), tiny_target(width=16, seed=9)
+    texts = [f"{a} {b}" for a in "abcdefghijklmnopqrst" for b in "abcdefghij"]
+    assert alignment(one, twin, 0, 0, texts)[1] > 0.4
+    assert alignment(one, twin, 0, 0, texts)[1] > alignment(one, stranger, 0, 0, texts)[1]
