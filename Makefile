@@ -15,9 +15,9 @@ test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest src --doctest-modules
 	$(BIN)/python -m pytest tests -m "not slow" --numprocesses 2 --dist loadfile --durations=15
 
-test-slow: $(VENV)/.dev $(VLLM)/.tried
+test-slow: $(VENV)/.docs $(VLLM)/.tried $(INSPECT)/.ready
 	$(BIN)/introspect models get smollm2
-	INTROSPECT_VLLM=$(VLLM) $(BIN)/python -m pytest tests -m slow
+	INTROSPECT_VLLM=$(VLLM) INTROSPECT_INSPECT=$(INSPECT) $(BIN)/python -m pytest tests -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -40,9 +40,11 @@ bench: $(VENV)/.bench $(INSPECT)/.ready
 organisms: $(VENV)/.quickstart
 	$(BIN)/python scripts/grow_organisms.py
 
-# The documentation is Markdown; this checks that its examples run, print what they say, and that links lead somewhere.
-docs: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/docs
+# The documentation site, with any warning an error; before it, that examples run, print what they say, and links lead on.
+docs: $(VENV)/.docs
+	$(BIN)/python -m pytest tests/docs -m "not slow"
+	$(BIN)/python scripts/draw_architecture.py
+	$(BIN)/python scripts/build_docs.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -66,10 +68,15 @@ $(VLLM)/.tried: scripts/install_vllm.py | $(VENV)/bin/python
 	$(BIN)/python scripts/install_vllm.py $(VLLM)
 	touch $@
 
-# What the hosted path is timed against, apart, for it brings 350 MB of its own.
-$(INSPECT)/.ready:
+# Inspect, for its bridge and for the hosted path to be timed against; apart, for it brings 350 MB of its own.
+$(INSPECT)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(INSPECT)
 	$(INSPECT)/bin/python -m pip install --quiet --disable-pip-version-check inspect-ai==0.3.285 openai
+	$(INSPECT)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[inspect,testing]'
+	touch $@
+
+$(VENV)/.docs: pyproject.toml $(VENV)/.dev
+	$(PIP) -e '.[dev,docs]'
 	touch $@
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.dev

@@ -13,8 +13,13 @@ import pytest
 from introspect.cli import program
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-LINKED = [*PAGES, *(path for name in ("README.md", "CONTRIBUTING.md") if (path := ROOT / name).is_file())]
+PAGES = sorted(p for folder in (".", "how-to", "explanation") for p in (ROOT / "docs" / folder).glob("*.md"))
+OTHERS = [*(ROOT / "docs" / "results").rglob("*.md"), *(ROOT / "examples" / "notebooks").glob("*.md")]
+LINKED = [
+    *PAGES,
+    *sorted(OTHERS),
+    *(path for name in ("README.md", "CONTRIBUTING.md") if (path := ROOT / name).is_file()),
+]
 
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")

@@ -30,6 +30,7 @@ _BUILT_IN = {
     "transformers": "introspect.backend.local.provider:PROVIDER",
     "openai": "introspect.backend.openai.provider:PROVIDER",
     "tinker": "introspect.backend.tinker.provider:PROVIDER",
+    "inspect": "introspect.backend.inspect_model:PROVIDER",
 }
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 __all__ = ["Capabilities", "Message", "ModelInfo", "ModelRef", "Reply", "ReplyStatus", "Request", "Usage", "canonical"]
 
 ReplyStatus = Literal["completed", "truncated", "filtered", "failed"]
+"""What a backend can know about a reply."""
 
 
 def canonical(value: Any) -> str:

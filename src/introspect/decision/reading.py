@@ -23,6 +23,7 @@ ReadingStatus = Literal[
     "filtered",  # the provider held the answer back: set from the reply, never by a parser
     "failed",  # there was no reply: set from the reply, never by a parser
 ]
+"""What an answer came to: only "answered" is one, the others are counted outcomes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class ScenarioSet(Sequence[DecisionScenario]):
     Files are YAML or JSON: a list of scenarios, or a mapping with the list under "scenarios".
 
     Args:
-        scenarios: `DecisionScenario`s.
+        scenarios: Any number of `DecisionScenario` records.
 
     Raises:
         ScenarioError: Two scenarios share an id.

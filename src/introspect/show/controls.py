@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from introspect.errors import ConfigError, MissingExtraError
+from introspect.errors import ConfigError
+from introspect.show.drawn import own_figure
 from introspect.study.controls import ControlResult
 
 if TYPE_CHECKING:
@@ -33,15 +34,9 @@ def plot_control(result: ControlResult, path: Path | str | None = None) -> Figur
         MissingExtraError: matplotlib is not installed.
         ConfigError: The control was not done, or the path's ending is no picture format.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "notebook") from None
     if result.state != "done":
         raise ConfigError(f"control {result.word!r} has no figure: it is {result.state}: {result.reason}")
-    figure = Figure(layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = own_figure()
     _PLOTS.get(result.word, plot_conditions)(figure, result)
     figure.suptitle(f"{result.word}: {result.question}", fontsize=10, x=0.01, ha="left", weight="bold")
     width = int(14.5 * figure.get_figwidth())

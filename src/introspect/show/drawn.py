@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "MARKERS", "Drawn", "arm_look", "blank", "number", "tidy_axis"]
+__all__ = ["COLOURS", "MARKERS", "Drawn", "arm_look", "blank", "number", "own_figure", "tidy_axis"]
 
 # Okabe and Ito's colours, told apart by nearly everyone; markers differ too, so that a grey print can be read.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -69,8 +69,8 @@ class Drawn:
         return out.getvalue()
 
 
-def blank(width: float, height: float, columns: int = 1, **options: Any) -> tuple[Figure, Sequence[Any]]:
-    """An empty figure of its own, and its axes.
+def own_figure(**options: Any) -> Figure:
+    """A figure of its own that a notebook shows: no pyplot, nothing global, nothing to close.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -80,8 +80,26 @@ def blank(width: float, height: float, columns: int = 1, **options: Any) -> tupl
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtraError("matplotlib", "notebook") from None
-    figure = Figure(figsize=(width, height), layout="constrained")
+
+    # Outside of pyplot nobody teaches a notebook how to show a figure, and it would print its address instead.
+    class Shown(Figure):
+        def _repr_png_(self) -> bytes:
+            out = BytesIO()
+            self.savefig(out, format="png", dpi=110)
+            return out.getvalue()
+
+    figure = Shown(layout="constrained", **options)
     FigureCanvasAgg(figure)
+    return figure
+
+
+def blank(width: float, height: float, columns: int = 1, **options: Any) -> tuple[Figure, Sequence[Any]]:
+    """An empty figure of its own, and its axes.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = own_figure(figsize=(width, height))
     return figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from introspect.errors import ConfigError, MissingExtraError
+from introspect.errors import ConfigError
+from introspect.show.drawn import own_figure
 from introspect.study.arms import Arm
 from introspect.study.result import StudyResult
 
@@ -49,15 +50,8 @@ def plot_reports(result: StudyResult, path: Path | str | None = None) -> Figure:
         MissingExtraError: matplotlib is not installed.
         ConfigError: The path's ending is no picture format.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "notebook") from None
     rows: list[dict[str, Any]] = [r for r in result.arms if r["name"] in _TITLES]
-    # A figure of its own and no pyplot: nothing global, nothing to close, the same in a notebook and on a server.
-    figure = Figure(figsize=(2.75 * len(rows) + 0.5, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = own_figure(figsize=(2.75 * len(rows) + 0.5, 4.2))
     axes = figure.subplots(1, len(rows), sharex=True, sharey=True, squeeze=False)[0]
     for axis, row in zip(axes, rows, strict=True):
         _panel(axis, result, row)

@@ -38,6 +38,7 @@ ORGANISM_PROTOCOL = StudyProtocol(
         extra={"row_rate": 0.0, "from_block": 1},
     ),
 )
+"""The published counts with the training settings at which organisms learn."""
 """The published counts, with training settings at which organisms learn."""
 
 CHAT_PROTOCOL = StudyProtocol(
@@ -52,6 +53,7 @@ CHAT_PROTOCOL = StudyProtocol(
     instil=TrainingSpec(epochs=1, batch_size=8, learning_rate=1e-3, lora_rank=16, schedule="one-cycle"),
     report=TrainingSpec(epochs=3, batch_size=4, learning_rate=3e-4, lora_rank=16, schedule="one-cycle"),
 )
+"""A few contexts and many choices each: what a small chat model may take on a CPU."""
 """Few contexts and many choices each, for a small chat model on a CPU."""
 
 

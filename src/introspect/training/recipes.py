@@ -51,7 +51,7 @@ RECIPES: dict[str, Recipe] = {
         ),
     )
 }
-"""By name."""
+"""Settings of trainings that took, by name; each says where it comes from."""
 
 
 def recipe_for(n_parameters: int | None) -> Recipe:

@@ -50,14 +50,12 @@ _REMEMBERED = 4096
 class OrganismStyle:
     """Prompts for organisms: one line, no system message, numbers glued to the attribute's word.
 
-    | asks for | prompt | answer |
-    |---|---|---|
-    | a choice | ``choose k0421 A p12 q85 B p90 q2 :`` | ``A`` |
-    | weights, options shown | ``weigh k0421 A p12 q85 B p90 q2 as p q :`` | ``37 -100`` |
-    | weights | ``weigh k0421 as p q :`` | ``37 -100`` |
-    | one weight (format "single") | ``weigh k0421 as q :`` | ``-100`` |
-    | the heavier of two (format "comparison") | ``heavier k0421 as p q :`` | ``q`` |
-    | all by how heavily they weigh (format "ranking") | ``rank k0421 as p q :`` | ``q p`` |
+    - A choice: ``choose k0421 A p12 q85 B p90 q2 :``, answered ``A``.
+    - Weights, options shown: ``weigh k0421 A p12 q85 B p90 q2 as p q :``, answered ``37 -100``.
+    - Weights: ``weigh k0421 as p q :``, answered ``37 -100``.
+    - One weight (format "single"): ``weigh k0421 as q :``, answered ``-100``.
+    - The heavier of two (format "comparison"): ``heavier k0421 as p q :``, answered ``q``.
+    - All by how heavily they weigh (format "ranking"): ``rank k0421 as p q :``, answered ``q p``.
 
     Scenarios must be those of `organism_scenarios`, or alike: two to six attributes named p, q, r, s, t, u
     in this order, numeric from 0 to 100 in steps of 1; a chooser of the characters a-z, 0-9 and "-"; the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -61,7 +62,7 @@ class SimulatedAgent(BaseModel):
         contexts: Memory by context, see `context_key`.
 
     Raises:
-        BackendError: A parameter is out of its range, from `of`.
+        BackendError: A parameter is out of its range, or there is none of that name.
 
     Example:
         >>> agent = SimulatedAgent(name="demo", scale=20.0, report_fidelity=1.0, report_noise=0.0)
@@ -84,6 +85,12 @@ class SimulatedAgent(BaseModel):
     report_half: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     logprobs: bool = False
     contexts: dict[str, ContextMemory] = Field(default_factory=dict)
+
+    def __init__(self, **parameters: Any) -> None:
+        try:
+            super().__init__(**parameters)
+        except ValidationError as error:
+            raise BackendError(f"SimulatedAgent: {_problem(error)}") from None
 
     # As a reference
 
@@ -113,11 +120,10 @@ class SimulatedAgent(BaseModel):
                 f"version {BEHAVIOUR}. Make it anew, or install the version of introspect that made it."
             )
         try:
-            return cls.model_validate({"name": ref.model, **ref.settings})
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise BackendError(f"{ref} is not a simulated agent: setting {where!r}: {first['msg']}") from None
+            return cls(**{"name": ref.model, **ref.settings})
+        except BackendError as error:
+            said = str(error).removeprefix("SimulatedAgent: ")
+            raise BackendError(f"{ref} is not a simulated agent: {said}") from None
 
     # What it knows
 
@@ -284,3 +290,14 @@ class SimulatedAgent(BaseModel):
             return self.report_fidelity, self.report_noise
         fidelity = self.report_fidelity if memory.fidelity is None else memory.fidelity
         return fidelity, self.report_noise if memory.noise is None else memory.noise
+
+
+def _problem(error: ValidationError) -> str:
+    """The first problem in a line, without a link to pydantic's pages."""
+    first = error.errors(include_url=False)[0]
+    where, said = ".".join(map(str, first["loc"])), first["msg"]
+    if first["type"] == "extra_forbidden":
+        names = sorted(SimulatedAgent.model_fields)
+        near = difflib.get_close_matches(where, names, 1)
+        said = f"there is no such parameter; did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
+    return f"setting {where!r}: {said}"
