@@ -48,4 +48,9 @@ def setup(app):
         lines = told[-1]
         lines[:] = [line.replace("numpy.str_", "numpy.str\\_") for line in lines]
 
+    def parsable(*told):
+        signature, returned = told[-2:]
+        return (signature and signature.replace("<factory>", "..."), returned)
+
     app.connect("autodoc-process-docstring", escaped, priority=900)
+    app.connect("autodoc-process-signature", parsable)

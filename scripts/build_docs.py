@@ -122,7 +122,8 @@ def _directive(path: str, value: object) -> str:
     if inspect.isclass(value) and issubclass(value, BaseException):
         return f".. autoexception:: {path}\n   :members:\n   :show-inheritance:"
     if inspect.isclass(value):
-        return f".. autoclass:: {path}\n   :members:\n   :show-inheritance:"
+        bases = "\n   :show-inheritance:" if value.__bases__ != (object,) else ""
+        return f".. autoclass:: {path}\n   :members:{bases}"
     if inspect.isroutine(value):
         return f".. autofunction:: {path}"
     room, _, name = path.rpartition(".")

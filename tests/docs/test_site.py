@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import shutil
 import subprocess
@@ -100,7 +101,7 @@ def test_every_public_object_has_words_for_its_reference_page():
         for name in pages.public_names(module):
             value = getattr(module, name)
             assert pages._directive(f"{module.__name__}.{name}", value)
-            if callable(value):
+            if inspect.isclass(value) or inspect.isroutine(value):
                 assert (value.__doc__ or "").strip(), f"{module.__name__}.{name} has no docstring"
 
 
