@@ -99,7 +99,8 @@ def main() -> None:
     plain = TrialGenerator()
     fresh = plain.label(plain.trials(contexts, each, rng=options.seed + 2), hidden, rng=0)
 
-    settings = {**recipe.instil.extra, "together": 2}
+    # With many contexts, two pairs of one: what they share is computed once a batch.
+    settings = {**recipe.instil.extra, "together": 2 if options.contexts == 1 else 4}
     spec = recipe.instil.model_copy(update={"seed": options.seed, "extra": settings})
     steps = spec.steps(len(lessons))
     lr = options.lr if options.lr in (None, "probe") else float(options.lr)

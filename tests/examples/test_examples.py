@@ -10,18 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from introspect.backend.models import locate
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def run(name: str, folder: Path, *arguments: str) -> str:
+def run(name: str, folder: Path, *arguments: str, threads: int = 1, seconds: float = 300) -> str:
     """What an example prints, run in an empty folder."""
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *arguments],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::UserWarning:__main__"},
+        env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "error::UserWarning:__main__"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=seconds,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -52,6 +54,19 @@ def test_the_whole_loop_on_a_chat_model_tells_how_it_went(tmp_path):
     assert told.count("! instilling failed") == 2
     assert (tmp_path / "out" / "curve.csv").read_text().startswith("examples,step,steps,accuracy,one_sided,target_r,")
     assert (tmp_path / "out" / "model.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(locate("smollm2") is None, reason="run `introspect models get smollm2` first")
+def test_a_small_language_model_takes_up_a_preference_from_choices_alone(tmp_path):
+    """A context of five attributes: clearly better than by the heaviest attribute alone, and without a side."""
+    sizes = ["--contexts", "1", "--choices", "1600", "--looks", "2", "--out", "out"]
+    told = run("smollm2_cpu.py", tmp_path, *sizes, threads=2, seconds=7200)
+    (heaviest,) = numbers(r"heaviest attribute alone: (\d\.\d{3}) of 200", told)
+    right, low = numbers(r"Instilling took: (\d+)% of 200 .*95 % interval (\d+)%", told)
+    assert right >= 80, told
+    assert low > 70, told
+    print(f"heaviest alone {heaviest:.0%}, tuned {right:.0f} %")
 
 
 def test_every_example_has_a_test():
