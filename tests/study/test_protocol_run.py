@@ -140,6 +140,7 @@ def test_learned_targets_text_answers_and_explicit_splits_run(tmp_path: Path) ->
             "simulated",
             "line 11: control 'common-sense': --backend",
         ),
+        ("draw: {options: 3}\n", "organism", "small.yaml, line 10: draw.options: organisms are grown on two options"),
         ("", "nowhere:x", "small.yaml, line 4: instil: nothing can be instilled in nowhere/x"),
     ],
 )

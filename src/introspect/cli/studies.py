@@ -21,9 +21,9 @@ def add_parser(commands: Any) -> None:
     run = commands.add_parser(
         "run",
         help="run a protocol, or what an edit of it changes",
-        description="Run a named protocol (plunkett2025, recommended, organism) or a YAML file. Each step is run once "
-        "and found again by every protocol of the folder that needs it; after an edit only what it changes is done "
-        "anew, and the reason is printed.",
+        description="Run a named protocol (plunkett2025, recommended, organism, chat, beyond-weights) or a YAML file. "
+        "Each step is run once and found again by every protocol of the folder that needs it; after an edit only what "
+        "it changes is done anew, and the reason is printed.",
     )
     run.add_argument("protocol", metavar="PROTOCOL", help="name of a protocol, or a YAML file")
     run.add_argument("--backend", metavar="MODEL", help="organism, organism:NAME, simulated, or PROVIDER:MODEL")

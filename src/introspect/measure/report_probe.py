@@ -78,6 +78,7 @@ class SelfReportProbe:
         """Everything about the probe that rows should carry."""
         order = ",shuffled" if self.shuffle_attributes else ""
         order += ",structured" if self.structured else ""
+        order += f",n_options={self.n_options}" if self.n_options != 2 and self.options == "fresh" else ""
         return (
             f"report({self.style.id},k={self.k},options={self.options}{order},"
             f"temperature={self.temperature:g},parser={PARSER_VERSION})"

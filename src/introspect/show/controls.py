@@ -81,6 +81,46 @@ def plot_dose(figure: Figure, result: ControlResult) -> None:
     axes[0].set_ylabel("held-out r", fontsize=9)
 
 
+def plot_rules(figure: Figure, result: ControlResult) -> None:
+    """One bar a rule: how well it foretells choices that it was not fitted to."""
+    _shares(figure, result, "probability that the rule gives a held-out choice (geometric mean)", "value")
+
+
+def plot_self_prediction(figure: Figure, result: ControlResult) -> None:
+    """One bar a foreteller: the share of the model's single choices that it gets right."""
+    _shares(figure, result, "share of the model's single choices foretold (95 % interval over contexts)", "value")
+
+
+def plot_disposition(figure: Figure, result: ControlResult) -> None:
+    """What each twin does, and what it says of itself."""
+    _shares(figure, result, "share of risky gambles taken, and how far it says so", "does", "value")
+
+
+def _shares(figure: Figure, result: ControlResult, label: str, *fields: str) -> None:
+    """Bars from 0 to 1, one or two a row, with intervals where there are any."""
+    rows = [row for row in result.rows if any(isinstance(row.get(field), float) for field in fields)]
+    figure.set_size_inches(8, 1.8 + 0.42 * max(1, len(rows)))
+    axis = figure.subplots()
+    places, colours, names = np.arange(len(rows)), (_OTHER, _OWN), ("does", "says")
+    for k, field in enumerate(fields):
+        width = 0.7 / len(fields)
+        values = [value if isinstance(value := row.get(field), float) else 0.0 for row in rows]
+        shift = (k - (len(fields) - 1) / 2) * width
+        axis.barh(places + shift, values, width * 0.9, color=colours[k] if len(fields) > 1 else _OWN, label=names[k])
+    for place, row in enumerate(rows):
+        low, high = row.get("value_low"), row.get("value_high")
+        if isinstance(low, float) and isinstance(high, float):
+            axis.plot([low, high], [place, place], color=_INK, lw=1.4)
+    axis.set_yticks(places, [str(row["condition"]) for row in rows], fontsize=8.5)
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1)
+    axis.axvline(0.5, color="0.8", lw=0.8, zorder=0)
+    axis.set_xlabel(label, fontsize=8.5)
+    if len(fields) > 1:
+        axis.legend(frameon=False, fontsize=8)
+    _plain(axis)
+
+
 def plot_temperature(figure: Figure, result: ControlResult) -> None:
     """r and coverage against the temperature."""
     figure.set_size_inches(8, 3.4)
@@ -160,4 +200,7 @@ _PLOTS: dict[str, Callable[[Any, ControlResult], None]] = {
     "temperature": plot_temperature,
     "trajectory": plot_trajectory,
     "grounding": plot_grounding,
+    "rules": plot_rules,
+    "self-prediction": plot_self_prediction,
+    "disposition": plot_disposition,
 }

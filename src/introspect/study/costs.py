@@ -73,10 +73,11 @@ def plan_study(
     """Count calls, tokens and gradient steps. Asks nothing and trains nothing."""
     p = protocol
     n, m = len(scenarios), len(native)
-    choice = _tokens(scenarios, style, report=False)
-    report, asks = _tokens(scenarios, style, report=True), _prompts_a_report(scenarios, style)
+    options = p.n_options
+    choice = _tokens(scenarios, style, False, options)
+    report, asks = _tokens(scenarios, style, True, options), _prompts_a_report(scenarios, style)
     canary = FineTuner.canary
-    native_choice, native_report = _tokens(native, style, report=False), _tokens(native, style, report=True)
+    native_choice, native_report = _tokens(native, style, False, options), _tokens(native, style, True, options)
     native_asks = _prompts_a_report(native, style)
 
     def choices(name: str, models: int = 1) -> StagePlan:
@@ -144,16 +145,16 @@ def _prompts_a_report(scenarios: Sequence[DecisionScenario], style: PromptStyle)
     return sum(counts[len(s.predictors)] for s in scenarios) / len(scenarios) if scenarios else 0.0
 
 
-def _example(scenario: DecisionScenario) -> Trial:
-    (_, trial), *_ = TrialGenerator().trials([scenario], 1, rng=0)
+def _example(scenario: DecisionScenario, n_options: int = 2) -> Trial:
+    (_, trial), *_ = TrialGenerator(n_options=n_options).trials([scenario], 1, rng=0)
     return trial
 
 
-def _tokens(scenarios: Sequence[DecisionScenario], style: PromptStyle, report: bool) -> float:
+def _tokens(scenarios: Sequence[DecisionScenario], style: PromptStyle, report: bool, n_options: int) -> float:
     """Estimated tokens of one prompt, averaged over a few contexts."""
     sizes = []
     for scenario in scenarios[:8]:
-        trial = _example(scenario)
+        trial = _example(scenario, n_options)
         prompts = style.report(scenario, trial) if report else (style.choice(scenario, trial),)
         for prompt in prompts:
             text = " ".join(message.content for message in prompt.messages)

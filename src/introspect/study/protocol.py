@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from introspect.backend.training import TrainingSpec
 from introspect.decision.generator import Design
+from introspect.decision.rules.sampler import RuleKind
 
 __all__ = ["StudyProtocol"]
 
@@ -32,6 +33,9 @@ class StudyProtocol(BaseModel):
         n_validation: Further choices per context, of the kind that is trained on but kept out of it; what the
             instilled model answers is counted, and nothing else hangs on it.
         counterbalance: Whether each option stands first as often as second in trials drawn at random.
+        n_options: Options of every trial.
+        rule: What the hidden preferences are; "linear" weights, or a rule of `RuleSampler` whose closest weights stand
+            for it where weights are asked for.
         folds: (trained on, held out) contexts by id, instead of drawing `n_folds`.
         targets: What reports are trained on: the preferences that were taught, or the weights that were measured.
         train_all: Whether a further model is report-trained on all contexts, for the native ones.
@@ -64,6 +68,8 @@ class StudyProtocol(BaseModel):
     looks: int = Field(default=0, ge=0)
     n_validation: int = Field(default=0, ge=0)
     counterbalance: bool = True
+    n_options: int = Field(default=2, ge=2, le=26)
+    rule: RuleKind = "linear"
     folds: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] | None = None
     targets: Literal["target", "learned"] = "target"
     train_all: bool = True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from introspect.decision import PreferenceSet, TrialSet
+from introspect.decision import PreferenceSet, RuleSet, TrialSet
+from introspect.decision.rules.base import ChoiceRule
 from introspect.measure import ChoiceModel, ChoiceTable, LearnedWeights, ReportTable
 from introspect.training import FineTuned
 
@@ -22,6 +24,8 @@ class Draw:
         native: Fresh unlabelled trials of the native contexts.
         folds: (trained on, held out) contexts of each report training.
         validation: Further labelled trials of the kind that is trained on, kept out of it.
+        rules: The hidden rule of each context, where it is none of weights; `preferences` then are the weights that
+            come closest to it in choices.
     """
 
     preferences: PreferenceSet
@@ -30,6 +34,12 @@ class Draw:
     native: TrialSet
     folds: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     validation: TrialSet = field(default_factory=TrialSet)
+    rules: RuleSet | None = None
+
+    @property
+    def taught(self) -> Mapping[str, ChoiceRule]:
+        """What labels follow."""
+        return self.preferences if self.rules is None else self.rules
 
 
 @dataclass(frozen=True)

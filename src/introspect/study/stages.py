@@ -20,6 +20,8 @@ from introspect.decision import (
     PreferenceSampler,
     PreferenceSet,
     PromptStyle,
+    RuleSampler,
+    RuleSet,
     ScenarioSet,
     TrialGenerator,
     TrialSet,
@@ -177,7 +179,7 @@ class Stages:
     def _instil(self, seed: int, draw: Draw) -> FineTuned:
         return self.train(
             seed, "instilled", self.model, self.protocol.instil,
-            lambda tuner, base: tuner.instil(base, draw.instil, draw.preferences), draw.instil.hash,
+            lambda tuner, base: tuner.instil(base, draw.instil, draw.taught), draw.instil.hash,
             watch=self._watch(self.protocol.instil.steps(len(draw.instil)), draw),
         )  # fmt: skip
 
@@ -193,13 +195,27 @@ class Stages:
         shown = [i for i in ids if i in weights and i not in dead]
         return self.train_reports(seed, name, base, shown, {i: weights.weights(i) for i in shown})
 
+    @property
+    def generator(self) -> TrialGenerator:
+        """Draws trials as they are instilled from."""
+        return TrialGenerator(counterbalance=self.protocol.counterbalance, n_options=self.protocol.n_options)
+
     def _draw(self, seed: int) -> Draw:
         p = self.protocol
 
         def compute() -> dict[str, Any]:
-            hidden = PreferenceSampler().sample(self.scenarios, stream(seed, "preferences"))
-            generator = TrialGenerator(counterbalance=p.counterbalance)
-            measure = generator if p.measure_design == "random" else TrialGenerator(design=p.measure_design)
+            hidden: PreferenceSet | RuleSet
+            if p.rule == "linear":
+                hidden = closest = PreferenceSampler().sample(self.scenarios, stream(seed, "preferences"))
+            else:
+                hidden = RuleSampler(kind=p.rule).sample(self.scenarios, stream(seed, "rules"))
+                closest = hidden.linear_controls(self.scenarios, stream(seed, "linear controls"))
+            generator = self.generator
+            measure = (
+                generator
+                if p.measure_design == "random"
+                else TrialGenerator(design=p.measure_design, n_options=p.n_options)
+            )
             drawn = generator.trials(self.scenarios, p.n_instil + p.n_validation, stream(seed, "instil"))
             trained = first_of_each(drawn, p.n_instil)
             instil, validation = drawn.take(trained), drawn.take(~trained)
@@ -210,7 +226,8 @@ class Stages:
             native = measure.trials(self.native, p.n_native, stream(seed, "native")) if self.native else TrialSet()
             folds = self.scenarios.folds(p.n_folds, stream(seed, "folds"))
             return {
-                "preferences": hidden.to_json(),
+                "preferences": closest.to_json(),
+                **({"rules": hidden.to_json()} if isinstance(hidden, RuleSet) else {}),
                 "instil": self._keep(generator.label(instil, hidden, rng=stream(seed, "labels", "instil"))),
                 "measure": self._keep(generator.label(extra, hidden, rng=stream(seed, "labels", "measure"))),
                 "native": self._keep(native),
@@ -223,6 +240,8 @@ class Stages:
             sizes.append(p.measure_design)
         if p.n_validation or not p.counterbalance:
             sizes.append([p.n_validation, p.counterbalance])
+        if p.n_options != 2 or p.rule != "linear":
+            sizes.append([p.n_options, p.rule])
         labels = ("another set of contexts", "another set of native contexts", "sizes")
         found = self._step(seed, "draw", [self.scenarios.hash, self.native.hash, sizes], compute, labels)
         folds = found["folds"] if p.folds is None else p.folds
@@ -233,12 +252,15 @@ class Stages:
             self._recall(TrialSet, found["native"]),
             tuple((tuple(train), tuple(test)) for train, test in folds),
             self._recall(TrialSet, found["validation"]) if p.n_validation else TrialSet(),
+            RuleSet.from_json(found["rules"]) if "rules" in found else None,
         )
 
-    def choices(self, seed: int, name: str, ref: ModelRef, trials: TrialSet, where: str = "") -> ChoiceTable:
-        """A model's choices in some trials."""
+    def choices(
+        self, seed: int, name: str, ref: ModelRef, trials: TrialSet, where: str = "", style: PromptStyle | None = None
+    ) -> ChoiceTable:
+        """A model's choices in some trials, asked for in the study's own words or others."""
         p = self.protocol
-        probe = ChoiceProbe(self.style, p.choice_temperature, graded=p.read_choices == "logprobs")
+        probe = ChoiceProbe(style or self.style, p.choice_temperature, graded=p.read_choices == "logprobs")
 
         def compute() -> str:
             return self._keep(self._ask(ref, lambda model, on: probe.run(model, trials, on), len(trials)))
@@ -280,7 +302,9 @@ class Stages:
         if p.report_options == "none":
             changes["report_options"] = "none"
         style = replace(self.style, **changes) if changes else self.style  # type: ignore[type-var]
-        return SelfReportProbe(style, k=p.n_reports, options=p.report_options, temperature=p.report_temperature)
+        return SelfReportProbe(
+            style, k=p.n_reports, options=p.report_options, temperature=p.report_temperature, n_options=p.n_options
+        )
 
     def _ask(self, ref: ModelRef, ask: Callable[[ModelBackend, Callable[[int, object], None]], Any], total: int) -> Any:
         from introspect.backend.portal import run_sync
@@ -306,15 +330,17 @@ class Stages:
         data: object,
         order: str = "",
         watch: TrajectoryWatch | None = None,
+        style: PromptStyle | None = None,
     ) -> FineTuned:
         """A training, in an order of examples of its own (that of the training named `order`, where one is)."""
+        words = style or self.style
         # Each seed trains in its own order of examples.
         seeded = spec.model_copy(update={"seed": int(stream(seed, "training", order or name).integers(2**31))})
 
         def compute() -> Any:
             tuner = FineTuner(
                 spec=seeded,
-                style=self.style,
+                style=words,
                 jobs=lambda job: StoredJobs(
                     self.store,
                     job,
@@ -331,7 +357,7 @@ class Stages:
                 warnings.simplefilter("ignore", TrainingWarning)
                 return train(tuner, base).model_dump(mode="json")
 
-        inputs = [base.key, self.style.id, seeded.model_dump(mode="json"), data]
+        inputs = [base.key, words.id, seeded.model_dump(mode="json"), data]
         labels = ("another base model", "words", "settings", "another training set")
         return FineTuned.model_validate(self._step(seed, f"train {name}", inputs, compute, labels))
 
@@ -352,6 +378,7 @@ class Stages:
         n: int | None = None,
         spec: TrainingSpec | None = None,
         watch: TrajectoryWatch | None = None,
+        style: PromptStyle | None = None,
     ) -> FineTuned:
         """A report training on some contexts, with the options and the order of the training named `order`."""
         contexts = [self.scenarios.by_id(i) for i in ids]
@@ -360,8 +387,12 @@ class Stages:
         taught = targets.hash if isinstance(targets, PreferenceSet) else content_hash(targets)
         return self.train(
             seed, name, base, spec or self.protocol.report,
-            lambda tuner, base: tuner.train_reports(base, contexts, targets, n_per_scenario=number, rng=rng),
-            [taught, list(ids), number, rng], order, watch,
+            lambda tuner, base: tuner.train_reports(
+                base, contexts, targets, n_per_scenario=number, rng=rng,
+                generator=TrialGenerator(n_options=self.protocol.n_options),
+            ),
+            [taught, list(ids), number, rng, *([self.protocol.n_options] if self.protocol.n_options > 2 else [])],
+            order, watch, style,
         )  # fmt: skip
 
     def _step(

@@ -25,6 +25,9 @@ CONTROLS = {
     "trajectory": "trajectory:Trajectory",
     "prompts": "prompts:Prompts",
     "common-sense": "common_sense:CommonSense",
+    "rules": "rules:Rules",
+    "self-prediction": "self_prediction:SelfPrediction",
+    "disposition": "disposition:Disposition",
 }
 """Word -> where the control is."""
 

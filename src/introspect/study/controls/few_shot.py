@@ -129,7 +129,7 @@ def _shots(
 ) -> tuple[ChatMessage, ...]:
     draw, messages = got["draw"], []
     contexts = [ctx.stages.scenarios.by_id(i) for i in train[: ctx.options.examples]]
-    for scenario, trial in TrialGenerator().trials(contexts, 1, ctx.seed):
+    for scenario, trial in TrialGenerator(n_options=ctx.stages.protocol.n_options).trials(contexts, 1, ctx.seed):
         prompt = style.report(scenario, trial)[0]
         answer = style.answer_report(prompt.content, dict(draw.preferences[scenario.id].normalised().weights))
         messages += [prompt.messages[-1], ChatMessage("assistant", answer)]

@@ -10,8 +10,9 @@ import numpy as np
 
 from introspect._random import stream
 from introspect.backend.wire import ModelRef
-from introspect.decision import PreferenceSampler
+from introspect.decision import ChatStyle, PreferenceSampler
 from introspect.study.controls.base import ControlContext, Reading, Row, rise_fields, shown
+from introspect.study.controls.reworded import GENERIC_JSON, Reworded
 from introspect.study.drawing import first_of_each
 from introspect.study.graph import Node
 from introspect.study.protocols.sections import Section
@@ -19,25 +20,26 @@ from introspect.training import FineTuned
 
 __all__ = ["Placebo"]
 
-Kind = Literal["shuffled", "other-contexts", "format-only", "n-matched"]
+Kind = Literal["shuffled", "other-contexts", "format-only", "n-matched", "generic-json"]
 _WORDS = {
     "shuffled": "weights shuffled among a context's attributes",
     "other-contexts": "weights of other contexts",
     "format-only": "weights drawn anew",
     "n-matched": "as many more choices",
+    "generic-json": "lengths of names",
 }
 
 
 class _Options(Section):
-    kinds: tuple[Kind, ...] = ("shuffled", "other-contexts", "format-only", "n-matched")
+    kinds: tuple[Kind, ...] = ("shuffled", "other-contexts", "format-only", "n-matched", "generic-json")
 
 
 class Placebo:
     """Report training with the same number of examples and steps, whose answers say nothing true.
 
     "shuffled": a context's own weights in another order; "other-contexts": those of another context; "format-only":
-    weights drawn anew; "n-matched": as many further choices instead of reports. What these raise is format, not
-    self-knowledge.
+    weights drawn anew; "n-matched": as many further choices instead of reports; "generic-json": the same prompt and
+    keys, and the length of each name for a value. What these raise is format, not self-knowledge.
     """
 
     word = "placebo"
@@ -51,7 +53,7 @@ class Placebo:
     def nodes(self, ctx: ControlContext) -> Sequence[Node]:
         """Per kind and fold: a training, and reports on what was held out."""
         nodes: list[Node] = []
-        for kind in ctx.options.kinds:
+        for kind in _fitting(ctx):
             for k, (_, test) in enumerate(ctx.folds, 1):
                 name = f"placebo {kind} {k}"
 
@@ -70,11 +72,15 @@ class Placebo:
         true = ctx.rise(before, real)
         rows.append(ctx.row("true weights", real, **rise_fields(true)))
         found = []
-        for kind in ctx.options.kinds:
+        for kind in _fitting(ctx):
             reports = ctx.held_out(got, f"placebo {kind} ")
             rise = ctx.rise(before, reports)
             rows.append(ctx.row(f"placebo: {_WORDS[kind]}", reports, **rise_fields(rise)))
             found.append((rise, _WORDS[kind]))
+        for kind in ctx.options.kinds:
+            if kind not in _fitting(ctx):
+                why = "its language has no words to ask for lengths of names"
+                rows.append({"condition": f"placebo: {_WORDS[kind]}", "note": f"not applicable: {why}"})
         # A placebo that leaves nothing to be read raises nothing; without an interval nothing is told.
         known = [(rise, what) for rise, what in found if math.isfinite(rise.interval.low)]
         if not known or math.isnan(true.interval.low):
@@ -98,6 +104,12 @@ class Placebo:
         )
 
 
+def _fitting(ctx: ControlContext) -> list[Kind]:
+    """The kinds that this model's language can say."""
+    worded = isinstance(ctx.stages.style, ChatStyle)
+    return [kind for kind in ctx.options.kinds if worded or kind != "generic-json"]
+
+
 def _train(ctx: ControlContext, got: Mapping[str, Any], kind: Kind, name: str, k: int) -> FineTuned:
     """In the options and the order of the fold's own training: only the answers differ."""
     stages, draw, base = ctx.stages, got["draw"], got["train instilled"].ref
@@ -108,8 +120,12 @@ def _train(ctx: ControlContext, got: Mapping[str, Any], kind: Kind, name: str, k
         trials = draw.instil.take(mine)
         return stages.train(
             ctx.seed, name, base, stages.protocol.report,
-            lambda tuner, base: tuner.instil(base, trials, draw.preferences), trials.hash, f"fold{k}",
+            lambda tuner, base: tuner.instil(base, trials, draw.taught), trials.hash, f"fold{k}",
         )  # fmt: skip
+    if kind == "generic-json":
+        letters = {i: {name: float(len(name)) for name in draw.preferences[i].weights} for i in ids}
+        style = Reworded(stages.style, GENERIC_JSON, "generic-json")
+        return stages.train_reports(ctx.seed, name, base, ids, letters, f"fold{k}", style=style)
     true = {i: dict(draw.preferences[i].weights) for i in ids}
     return stages.train_reports(ctx.seed, name, base, ids, _lies(ctx, kind, true), f"fold{k}")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from introspect._random import stream
 from introspect.backend.wire import ModelRef
-from introspect.decision import TrialGenerator, TrialSet
+from introspect.decision import TrialSet
 from introspect.measure import ChoiceTable, Rise
 from introspect.study.controls.base import ControlContext, Reading, Row, rise_fields, shown
 from introspect.study.controls.twins import twin_nodes
@@ -45,16 +45,9 @@ class Privileged:
 
     def nodes(self, ctx: ControlContext) -> Sequence[Node]:
         """The first model's choices, then each outsider's training on them, its report training and its reports."""
-        stages, seed = ctx.stages, ctx.seed
-        shown_to_others = Node(
-            "privileged: shown choices", ("train instilled", "draw"),
-            lambda got: stages.choices(
-                seed, "privileged", got["train instilled"].ref, _fresh(ctx, got["draw"].measure, got["draw"].instil),
-                "shown ",
-            ),
-        )  # fmt: skip
+        shown_to_others = fresh_choices(ctx)
         nodes = [shown_to_others]
-        for other in _others(ctx):
+        for other in others_of(ctx, ctx.options.others):
             nodes += _outsider(ctx, other, shown_to_others.name)
         return nodes + (twin_nodes(ctx, 1) if ctx.options.twin else [])
 
@@ -69,15 +62,13 @@ class Privileged:
             margins.append((label, margin))
             rows.append(ctx.row(label, said, **rise_fields(margin), **more))
 
-        for other in _others(ctx):
+        for other in others_of(ctx, ctx.options.others):
             against(f"{other}, trained on its choices", ctx.held_out(got, f"privileged {other} fold"))
         if ctx.options.twin:
             against("twin: the same lessons, another order", ctx.held_out(got, "twin1 fold"))
         if ctx.options.regression:
             choices: ChoiceTable = got["privileged: shown choices"]
-            # Single letters, as every outsider saw them.
-            seen = ChoiceTable.from_choices(choices.trials, choices.chosen)
-            against("regression on its choices", _plain_weights(ctx, seen))
+            against("regression on its choices", plain_weights(ctx, choices))
         margins = [(label, margin) for label, margin in margins if math.isfinite(margin.interval.low)]
         if not margins:
             return Reading(tuple(rows), "There is no margin: no outsider was named, or r has no interval here.")
@@ -96,10 +87,21 @@ class Privileged:
         )
 
 
-def _others(ctx: ControlContext) -> tuple[str, ...]:
+def fresh_choices(ctx: ControlContext) -> Node:
+    """The instilled model's choices in trials that nothing else uses: what outsiders are shown."""
+    stages, seed = ctx.stages, ctx.seed
+
+    def choose(got: Mapping[str, Any]) -> ChoiceTable:
+        trials = _fresh(ctx, got["draw"].measure, got["draw"].instil)
+        return stages.choices(seed, "privileged", got["train instilled"].ref, trials, "shown ")
+
+    return Node("privileged: shown choices", ("train instilled", "draw"), choose)
+
+
+def others_of(ctx: ControlContext, named: Sequence[str] | None) -> tuple[str, ...]:
     """Backends of the outsiders; for a shipped organism another one where none is named."""
-    if ctx.options.others is not None:
-        return tuple(ctx.options.others)
+    if named is not None:
+        return tuple(named)
     if ctx.model.provider == "organism":
         return ("organism:weak",) if ctx.model.model == "shared" else ("organism:shared",)
     return ()
@@ -107,20 +109,22 @@ def _others(ctx: ControlContext) -> tuple[str, ...]:
 
 def _fresh(ctx: ControlContext, measure: TrialSet, taught: TrialSet) -> TrialSet:
     """As many trials a context as were taught, none of them used before."""
-    p, scenarios = ctx.stages.protocol, ctx.stages.scenarios
+    stages, p, scenarios = ctx.stages, ctx.stages.protocol, ctx.stages.scenarios
     seen = TrialSet.concat([taught, measure])
     n = p.n_instil + p.n_measure + p.n_instil
-    trials = TrialGenerator(counterbalance=p.counterbalance).trials(scenarios, n, stream(ctx.seed, "privileged"))
+    trials = stages.generator.trials(scenarios, n, stream(ctx.seed, "privileged"))
     return unseen(trials, seen, p.n_instil)
 
 
-def _plain_weights(ctx: ControlContext, choices: ChoiceTable) -> dict[str, dict[str, float]]:
-    weights = ctx.stages.estimator.fit(choices)
+def plain_weights(ctx: ControlContext, choices: ChoiceTable) -> dict[str, dict[str, float]]:
+    """Weights fitted to single letters, as every outsider saw them."""
+    weights = ctx.stages.estimator.fit(ChoiceTable.from_choices(choices.trials, choices.chosen))
     dead = weights.unusable()
     return {i: weights.weights(i) for i in weights.scenario_ids if i not in dead}
 
 
-def _outsider(ctx: ControlContext, other: str, shown_to_others: str) -> list[Node]:
+def learner(ctx: ControlContext, other: str, shown_to_others: str) -> Node:
+    """The training of an outsider on the first model's choices."""
     stages, seed, name = ctx.stages, ctx.seed, f"privileged {other}"
 
     def learn(got: Mapping[str, Any]) -> FineTuned:
@@ -131,7 +135,12 @@ def _outsider(ctx: ControlContext, other: str, shown_to_others: str) -> list[Nod
             trials.hash,
         )  # fmt: skip
 
-    nodes = [Node(f"train {name}", (shown_to_others,), learn)]
+    return Node(f"train {name}", (shown_to_others,), learn)
+
+
+def _outsider(ctx: ControlContext, other: str, shown_to_others: str) -> list[Node]:
+    name = f"privileged {other}"
+    nodes = [learner(ctx, other, shown_to_others)]
     for k, (_, test) in enumerate(ctx.folds, 1):
         own = f"{name} fold{k}"
         nodes += [ctx.fold_training(own, f"train {name}", k), ctx.reports_of(own, f"train {own}", test)]

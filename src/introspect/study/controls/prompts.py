@@ -10,6 +10,7 @@ from introspect.backend.wire import ModelRef
 from introspect.decision import ChatStyle, DecisionScenario
 from introspect.measure import SelfReportProbe
 from introspect.study.controls.base import ControlContext, Reading, Row, shown
+from introspect.study.controls.reworded import OTHER_SCALE, PARAPHRASE, Reworded
 from introspect.study.graph import Node
 from introspect.study.protocols.sections import Section
 
@@ -17,15 +18,16 @@ __all__ = ["Prompts"]
 
 Variant = Literal[
     "no-options", "one-at-a-time", "forced-comparison", "ranking", "key-order", "ranges", "name-only", "item-only",
-    "persona",
+    "persona", "paraphrase", "scale",
 ]  # fmt: skip
-_WORDED = ("key-order", "ranges", "name-only", "item-only", "persona")
+_WORDED = ("key-order", "ranges", "name-only", "item-only", "persona", "paraphrase", "scale")
+_WORDINGS = {"paraphrase": PARAPHRASE, "scale": OTHER_SCALE}
 
 
 class _Options(Section):
     variants: tuple[Variant, ...] = (
         "no-options", "one-at-a-time", "forced-comparison", "ranking", "key-order", "ranges", "name-only", "item-only",
-        "persona",
+        "persona", "paraphrase", "scale",
     )  # fmt: skip
 
 
@@ -33,7 +35,8 @@ class Prompts:
     """The report-trained models' held-out reports, asked for in other formats and with parts of the prompt missing.
 
     "name-only" and "item-only" take the item or the chooser out of the prompt; "persona" puts another context's
-    chooser in its place: a report that follows the name says what that name's owner would.
+    chooser in its place: a report that follows the name says what that name's owner would. "paraphrase" asks in other
+    words, "scale" for numbers from -10 to 10.
     """
 
     word = "prompts"
@@ -98,8 +101,10 @@ def _probe(ctx: ControlContext, variant: Variant) -> SelfReportProbe:
         "key-order": {"attribute_order": "trial"},
         "ranges": {"show_ranges": True},
     }
-    changes = known.get(variant, {})
     style: Any = probe.style
+    if variant in _WORDINGS:
+        return replace(probe, style=Reworded(style, _WORDINGS[variant], variant))
+    changes = known.get(variant, {})
     probe = replace(probe, style=replace(style, **changes), shuffle_attributes=variant == "key-order")
     # Greedy repeats without fresh options would all be alike.
     return replace(probe, options="none", k=1) if variant == "no-options" else probe

@@ -46,7 +46,7 @@ class Trajectory:
                 steps = max(1, round(share * spec.steps(len(draw.instil))))
                 return stages.train(
                     seed, name, stages.model, spec.model_copy(update={"max_steps": steps}),
-                    lambda tuner, base: tuner.instil(base, draw.instil, draw.preferences), draw.instil.hash,
+                    lambda tuner, base: tuner.instil(base, draw.instil, draw.taught), draw.instil.hash,
                     "instilled",
                 )  # fmt: skip
 

@@ -22,7 +22,7 @@ def twin_nodes(ctx: ControlContext, number: int) -> list[Node]:
         draw = got["draw"]
         return stages.train(
             seed, name, stages.model, stages.protocol.instil,
-            lambda tuner, base: tuner.instil(base, draw.instil, draw.preferences), draw.instil.hash,
+            lambda tuner, base: tuner.instil(base, draw.instil, draw.taught), draw.instil.hash,
         )  # fmt: skip
 
     nodes = [Node(f"train {name}", ("draw",), instil), ctx.choices_of(name, f"train {name}")]

@@ -67,6 +67,8 @@ def settings_of(protocol: Protocol, provider: str) -> StudyProtocol:
         n_examples=train.examples,
         measure_design=p.measure.design,
         counterbalance=p.draw.sides == "counterbalanced",
+        n_options=p.draw.options,
+        rule=p.draw.rule,
         n_folds=train.folds if isinstance(train.folds, int) else max(2, len(train.folds)),
         folds=splits,
         instil=p.instil.train or (TrainingSpec() if provider == "simulated" else own.instil),
@@ -124,6 +126,11 @@ def _contexts(protocol: Protocol, model: ModelRef) -> tuple[ScenarioSet, Scenari
         return _taken(known, c.instilled, "contexts.instilled", c.file), _native(rest, known[: c.instilled], c.native)
     if model.provider in _ORGANISMS and c.attributes not in (None, 5):
         raise ConfigError(f"contexts.attributes: an organism's contexts have 5, not {c.attributes}; leave it at 5")
+    if model.provider == "organism" and protocol.draw.options != 2:
+        raise ConfigError(
+            f"draw.options: organisms are grown on two options and learn nothing from {protocol.draw.options}; leave "
+            "it at 2, or name a chat model or the simulated agent"
+        )
     if model.provider == "organism":
         from introspect.subjects.organism import native_scenarios
 

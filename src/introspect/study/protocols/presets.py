@@ -6,7 +6,7 @@ from functools import cache
 
 from introspect.errors import ConfigError
 from introspect.study.protocols.protocol import Protocol
-from introspect.study.protocols.sections import Ask, Contexts, ControlWord, Draw, Instil, Measure, Report
+from introspect.study.protocols.sections import Ask, Contexts, ControlWord, Draw, Instil, Measure, Report, Train
 
 __all__ = ["PRESETS", "named_protocol"]
 
@@ -15,7 +15,7 @@ _ALL_CONTROLS = (
     "prompts", "common-sense",
 )  # fmt: skip
 
-PRESETS = ("plunkett2025", "recommended", "organism")
+PRESETS = ("plunkett2025", "recommended", "organism", "chat", "beyond-weights")
 """Names of the protocols that come with the library."""
 
 
@@ -41,6 +41,21 @@ def _presets() -> dict[str, Protocol]:
             name="organism",
             about="What `introspect quickstart` runs on an organism.",
             measure=Measure(design="random"),
+        ),
+        Protocol(
+            name="chat",
+            about="A small chat model on a CPU: few contexts, many choices each, and the controls that need words.",
+            contexts=Contexts(instilled=4, native=2),
+            instil=Instil(choices=160),
+            measure=Measure(design="random", choices=30, native_choices=30),
+            report=Report(ask=Ask(reports=2), train=Train(examples=4)),
+            controls=tuple(ControlWord(word=word) for word in ("untuned", "few-shot", "prompts", "common-sense")),
+        ),
+        Protocol(
+            name="beyond-weights",
+            about="Hidden rules that no weights can follow, three options a trial, and who foretells single choices.",
+            draw=Draw(rule="lexicographic", options=3),
+            controls=tuple(ControlWord(word=word) for word in ("rules", "self-prediction", "disposition")),
         ),
     )
     return {protocol.name: protocol for protocol in protocols}

@@ -18,6 +18,8 @@ PUBLISHED: dict[str, Any] = {
     "draw.report_options": "same draws in all",
     "draw.wording": "the authors'",
     "draw.contexts": "the authors'",
+    "draw.options": 2,
+    "draw.rule": "linear",
     "instil.choices": 50,
     "instil.validation": 10,
     "instil.train": "defaults of the service: 3 epochs, batch 10, learning rate unknown",

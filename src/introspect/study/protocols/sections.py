@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_serializer, 
 
 from introspect.backend.training import TrainingSpec
 from introspect.decision.generator import Design
+from introspect.decision.rules.sampler import RuleKind
 
 __all__ = ["Ask", "Contexts", "ControlWord", "Draw", "Fold", "Instil", "Measure", "Report", "Score", "Section", "Train"]
 
@@ -45,6 +46,10 @@ class Draw(Section):
         report_options: Options in training reports are drawn "anew" for each (published: the same draws in all).
         wording: The prompts are our "own"; their structure is the published one.
         contexts: The contexts are our "own", or a "file" of the user's.
+        options: Options of every trial, in instilling, measuring and reporting (published: 2).
+        rule: What the hidden preference is: "linear" weights (as published), or a rule that no weights can follow:
+            "interaction", "screening" or "lexicographic". Reports are then held against, and trained on, the weights
+            that come closest to the rule in choices; the control `rules` says which rule the model does follow.
     """
 
     sides: Literal["counterbalanced", "as-drawn"] = "counterbalanced"
@@ -52,6 +57,8 @@ class Draw(Section):
     report_options: Literal["anew"] = "anew"
     wording: Literal["own"] = "own"
     contexts: Literal["own", "file"] = "own"
+    options: int = Field(default=2, ge=2, le=26)
+    rule: RuleKind = "linear"
 
 
 class Instil(Section):

@@ -213,12 +213,19 @@ class SweepRun:
 
     def _gather(self, store: Store) -> None:
         """Steps and tables of all lanes, and where the sweep says so every reply too."""
+        seen = dict(store.manifest.get("gathered", {}))
         for lane in self._lanes:
             file = self.folder / "lanes" / lane.folder / "study.db"
-            if file.is_file():
-                # A lane that cannot be read now is read when the sweep is run again.
-                with suppress(StoreError):
-                    store.absorb(file, replies=self.sweep.gather == "replies")
+            if not file.is_file():
+                continue
+            state = [file.stat().st_size, file.stat().st_mtime_ns, self.sweep.gather]
+            if seen.get(lane.folder) == state:
+                continue
+            # A lane that cannot be read now is read when the sweep is run again.
+            with suppress(StoreError):
+                store.absorb(file, replies=self.sweep.gather == "replies")
+                seen[lane.folder] = state
+        store.manifest["gathered"] = seen
 
     def _result(self, store: Store, found: tuple[str, ...], failed: Mapping[str, str]) -> SweepResult:
         studies = {o.title: r for lane in self._lanes for o in lane.orders if (r := _known(store, o)) is not None}
