@@ -31,8 +31,10 @@ from introspect.backend import (
     register,
 )
 from introspect.decision import ChatStyle
-from introspect.decision.prompt import ChatMessage
+from introspect.decision.prompt import ChatMessage, PromptContent
+from introspect.errors import PromptError
 from introspect.study import named_protocol
+from introspect.study.controls.reworded import GENERIC_JSON, OTHER_SCALE, PARAPHRASE, Reworded
 from introspect.study.sweeps import Sweep, SweepRun, executor
 
 CHARACTERS_A_TOKEN = 4.0
@@ -110,12 +112,23 @@ class CountedBackend:
             shown = dict.fromkeys(request.answers, -20.0) | dict(zip(request.answers, (p, 1 - p), strict=False))
             logs = {a: value if value < 0 else _log(value) for a, value in shown.items()}
             return Reply(status="completed", text=text, answer_logprobs=logs, mass_outside=0.0)
-        style, last = ChatStyle(), request.messages[-1]
-        content = style.read([ChatMessage(m.role, m.content) for m in request.messages[:1] if m.role == "system"]
-                             + [ChatMessage(last.role, last.content)])  # fmt: skip
+        style = ChatStyle()
+        content = _content(style, request)
         text = style.answer_report(content, {name: rng.uniform(-100, 100) for name in _predictors(content)})
         count["spoken tokens"] += round(len(text) / CHARACTERS_A_TOKEN)
         return Reply(status="completed", text=text)
+
+
+def _content(style: ChatStyle, request: Request) -> PromptContent:
+    """What a report prompt asks for, in whatever words a control puts it and after whatever examples."""
+    first, last = request.messages[0], request.messages[-1]
+    said = [ChatMessage(m.role, m.content) for m in ((first, last) if first.role == "system" else (last,))]
+    for words in ((), PARAPHRASE, OTHER_SCALE, GENERIC_JSON):
+        try:
+            return Reworded(style, words, "asked").read(said)
+        except PromptError:
+            continue
+    raise PromptError(f"a prompt in no known words: {last.content[:80]!r}")
 
 
 def _log(p: float) -> float:
@@ -124,7 +137,7 @@ def _log(p: float) -> float:
     return math.log(max(p, 1e-9))
 
 
-def _predictors(content) -> list[str]:
+def _predictors(content: PromptContent) -> list[str]:
     return list(dict.fromkeys([*(a.name for a in content.attributes), *content.asked]))
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ ray = pytest.importorskip("ray")
 SWEEP = """\
 name: twenty-four
 protocol:
-  contexts: {instilled: 20, native: 12}
-  instil: {choices: 20}
-  measure: {choices: 12, native_choices: 12, design: random, estimator: unit-normal}
-  report: {ask: {reports: 3}}
-  score: {n_boot: 100, n_null: 99}
+  contexts: {instilled: 10, native: 0}
+  instil: {choices: 10, train: {epochs: 6, batch_size: 10, learning_rate: 1.0e-3, method: full}}
+  measure: {choices: 10, design: random, estimator: unit-normal, after_report_training: false}
+  report:
+    ask: {reports: 2}
+    train: {settings: {epochs: 20, batch_size: 5, learning_rate: 3.0e-3, method: full}}
+  score: {n_boot: 50, n_null: 49}
 models: [organism:shared, organism:weak]
 seeds: 4
 conditions:
@@ -47,14 +49,14 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
     return result
 
 
-def running(folder: Path) -> int | None:
-    """A process that is in the middle of a training."""
-    for file in sorted((folder / "lanes").glob("*/study.db")):
+def running(files: Iterable[Path]) -> tuple[Path, int] | None:
+    """A lane in which a training is under way, and the process."""
+    for file in files:
         with Store.open(file, create=False) as store:
             last = {record.name: record for record in store.stages()}
         for record in last.values():
             if record.outcome == "running" and ": train " in record.name:
-                return int(record.process.partition("@")[0])
+                return file, int(record.process.partition("@")[0])
     return None
 
 
@@ -68,11 +70,14 @@ class Killer(threading.Thread):
     def run(self) -> None:
         self.go.wait()
         while not self.killed:
-            pid = running(self.folder)
-            if pid is not None:
-                os.kill(pid, signal.SIGKILL)
-                self.killed = pid
-            time.sleep(0.05)
+            found = running(sorted((self.folder / "lanes").glob("*/study.db")))
+            if found is not None:
+                # Stopped first, so that it is in the middle of that training for certain when it is killed.
+                os.kill(found[1], signal.SIGSTOP)
+                still = running([found[0]]) == found
+                os.kill(found[1], signal.SIGKILL if still else signal.SIGCONT)
+                self.killed = found[1] if still else 0
+            time.sleep(0.02)
 
 
 def same_as_alone(result: SweepResult, alone: SweepResult) -> None:
