@@ -21,7 +21,8 @@ from introspect.study.controls.placebo import _lies
 from introspect.subjects import SimulatedAgent
 
 WORDS = (
-    "controls: [untuned, placebo, few-shot, privileged, dose, temperature, seeds, trajectory, prompts, common-sense]"
+    "controls: [untuned, placebo, few-shot, privileged, dose, temperature, seeds, trajectory, prompts, common-sense, "
+    "rules, self-prediction, disposition]"
 )
 
 
@@ -41,7 +42,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ControlResult]:
 
 def test_every_control_has_a_table_a_question_and_a_sentence(found: dict[str, ControlResult]) -> None:
     assert set(found) == set(CONTROLS) - {"grounding"}
-    assert found.pop("few-shot").state == "not applicable"
+    assert found.pop("few-shot").state == found.pop("disposition").state == "not applicable"
     for result in found.values():
         assert result.state == "done"
         assert result.question.endswith("?")
