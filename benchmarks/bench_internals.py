@@ -3,7 +3,7 @@
 Times are CPU seconds of this process (`time.process_time`), so that a busy machine changes them little; each figure is
 the median of ratios of rounds that were taken in turn. What is not installed is left out, with a word.
 
-    python benchmarks/bench_internals.py [--quick]
+    python benchmarks/bench_internals.py [--quick] [--rounds N]
 """
 
 from __future__ import annotations
@@ -103,9 +103,10 @@ def dictionary(quick: bool, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: does it run?")
+    parser.add_argument("--rounds", type=int, default=5, help="times each is timed (default 5)")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rounds = 1 if options.quick else 5
+    rounds = 1 if options.quick else options.rounds
     print(f"{'CPU seconds, one thread':42} {'theirs':>9} {'ours':>9}    gain")
     patching(decoder(options.quick), rounds)
     dictionary(options.quick, rounds)

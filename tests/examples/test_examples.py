@@ -74,6 +74,17 @@ def test_every_example_has_a_test():
     assert tested | {"own_suite.py"} == {path.name for path in EXAMPLES.glob("*.py")}  # run by pytest, below
 
 
+@pytest.mark.slow
+def test_a_probe_reads_what_an_organism_chooses_by_whether_or_not_it_can_say_it(tmp_path):
+    told = run("three_routes.py", tmp_path, "--contexts", "40", "--figure", "routes.png")
+    shared, split = told.split("split\n")
+    for part in (shared, split):
+        (probe,) = numbers(r"  probe, choices: r = ([-+][\d.]+)", part)
+        (report,) = numbers(r"  report, choices: r = ([-+][\d.]+)", part)
+        assert probe > report + 0.2
+    assert (tmp_path / "routes.png").is_file()
+
+
 def test_the_loop_by_hand_finds_that_report_training_generalises(tmp_path):
     text = run("manual_loop.py", tmp_path)
     (recovered,) = numbers(r"hidden preferences: r = (\S+)", text)

@@ -47,7 +47,7 @@ def plot_internals(rows: Any, figure: str = "exact") -> Drawn:
             low, high = number(row.get("low")), number(row.get("high"))
             axis.plot([low, high], [place, place], color=colour, lw=2)
             axis.plot([number(row["value"])], [place], color=colour, marker="o", ms=6)
-        axis.set_xlim(-0.02, 1.02)
+        axis.set_xlim(min([-0.02, *(number(r.get("low")) - 0.05 for r in table)]), 1.02)
         axis.set_yticks(range(len(arms)), arms[::-1], fontsize=9)
         axis.set_xlabel(figure, fontsize=10)
         axis.set_title(split, fontsize=10)
