@@ -133,6 +133,11 @@ def open_model(
         >>> open_model(ModelRef(provider="always-a", model="any")).info.ref.model
         'always-a'
     """
+    if not isinstance(ref, ModelRef):
+        raise BackendError(
+            f"open_model takes a ModelRef, got {ref!r:.80}. Name provider and model, as in "
+            f"ModelRef(provider='openai', model='gpt-4o-mini'); known providers: {', '.join(known_providers())}"
+        )
     provider = _provider(ref.provider)
     if not provider.hosted and (budget is not None or concurrency is not None):
         raise BackendError(

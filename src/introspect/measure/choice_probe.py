@@ -15,6 +15,7 @@ from introspect.decision.prompt import Prompt
 from introspect.decision.reading import PARSER_VERSION, ReadingStatus
 from introspect.decision.styles.base import PromptStyle
 from introspect.decision.trial_set import TrialSet
+from introspect.errors import MeasureError
 from introspect.measure.ask import OnReply, ask_all, request_of, status_of
 from introspect.measure.choice_table import ChoiceTable
 
@@ -76,6 +77,11 @@ class ChoiceProbe:
         self, backend: ModelBackend, trials: TrialSet, on_reply: OnReply | None = None, progress: bool = False
     ) -> ChoiceTable:
         """The asynchronous twin of `run`."""
+        if not isinstance(trials, TrialSet):
+            raise MeasureError(
+                f"a ChoiceProbe shows a TrialSet, got {type(trials).__name__}. Draw one: "
+                f"TrialGenerator().trials(scenarios, 50, rng=0)"
+            )
         prompts = [self.style.choice(scenario, trial) for scenario, trial in trials]
         requests = [
             request_of(p, temperature=self.temperature, thinking=self.thinking, graded=self.graded) for p in prompts

@@ -48,8 +48,13 @@ def plot_reports(result: StudyResult, path: Path | str | None = None) -> Figure:
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        ConfigError: The path's ending is no picture format.
+        ConfigError: It is no result of a study, or the path's ending is no picture format.
     """
+    if not isinstance(result, StudyResult):
+        raise ConfigError(
+            f"plot_reports draws the result of a study, got {type(result).__name__}. For reports and weights use "
+            f"AccuracyMetric().score(...), or introspect.show.plot_weights for arms"
+        )
     rows: list[dict[str, Any]] = [r for r in result.arms if r["name"] in _TITLES]
     figure = own_figure(figsize=(2.75 * len(rows) + 0.5, 4.2))
     axes = figure.subplots(1, len(rows), sharex=True, sharey=True, squeeze=False)[0]

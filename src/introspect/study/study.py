@@ -90,9 +90,15 @@ class Study:
     budget: Budget | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model, ModelRef):
+            raise ConfigError(
+                f"a study needs a ModelRef, got {self.model!r:.80}. Give ModelRef(provider=..., model=...), an agent's "
+                f"`.ref` or a backend's `.info.ref`: a study opens its models anew, also after it was killed"
+            )
         if len(self.scenarios) < self.protocol.n_folds:
             raise ConfigError(
-                f"{len(self.scenarios)} contexts cannot be cut into {self.protocol.n_folds} folds of one or more"
+                f"{len(self.scenarios)} contexts cannot be cut into {self.protocol.n_folds} folds of one or more. Give "
+                f"at least {self.protocol.n_folds}; below 10 there is no interval"
             )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ConfigError(f"seeds must be distinct whole numbers from 0, at least one; got {list(self.seeds)}")
