@@ -107,8 +107,8 @@ def test_the_task_runs_whole_on_a_tiny_chat_model(tmp_path):
     target.tokenizer.save_pretrained(folder)
     ref = ModelRef(provider="transformers", model=str(folder), settings={"dtype": "float32"})
     config = InternalsConfig(
-        task="ablation", ablation=AblationSpec(questions=40), recheck=4,
-        tune=TrainingSpec(epochs=1, batch_size=8, lora_rank=4, learning_rate=1e-2, max_steps=3),
+        task="ablation", ablation=AblationSpec(questions=24), recheck=4,
+        tune=TrainingSpec(epochs=1, batch_size=8, lora_rank=4, learning_rate=1e-2, max_steps=2),
     )  # fmt: skip
     study = AblationStudy(config, tmp_path / "study", ref, FACTS)
     result = study.eval()

@@ -31,7 +31,7 @@ def target():
 def planted(target, tmp_path_factory):
     config = InternalsConfig.of({
         "task": "planted", "planted": {"seen": 12, "directions": 12, "test": 4, "words": 2, "layer": 0},
-        "train": LEARNS, "retrieval": 8,
+        "train": LEARNS, "retrieval": 8, "baselines": ["zero-shot", "nearest neighbour", "majority"],
     })  # fmt: skip
     folder = tmp_path_factory.mktemp("planted")
     study = InternalsStudy(config, folder, target)
@@ -62,8 +62,14 @@ def test_no_test_direction_shares_a_word_with_a_training_direction(planted):
 
 def test_the_target_is_never_changed_by_training(target, tmp_path):
     before = {name: value.clone() for name, value in target.model.state_dict().items()}
-    small = {"task": "planted", "planted": {"seen": 4, "directions": 3, "test": 2}, "baselines": [], "retrieval": 3}
-    for method in ("map", "map+lora", "full"):
+    small = {
+        "task": "planted",
+        "planted": {"seen": 4, "directions": 3, "test": 2},
+        "baselines": [],
+        "retrieval": 3,
+        "no_vector": False,
+    }
+    for method in ("map+lora", "full"):
         config = InternalsConfig.of({**small, "train": {"method": method, "epochs": 1, "lora_rank": 2}})
         InternalsStudy(config, tmp_path / method, target).train()
     after = target.model.state_dict()

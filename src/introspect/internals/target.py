@@ -159,9 +159,13 @@ class Target:
         """
         batch = self._batch(texts)
         columns = [row[-1] for row in batch.columns(at)]
+        asked = sorted(set(columns))
+        keep = torch.tensor(asked, device=self.device)
         with torch.no_grad(), self.writing(batch, writes):
-            out: torch.Tensor = self.run(batch).logits
-        return out[torch.arange(len(batch)), torch.tensor(columns)]
+            # The vocabulary is large: only the columns that are read need logits, where the model can leave the rest.
+            out: torch.Tensor = self.run(batch, logits_to_keep=keep).logits
+        places = columns if out.shape[1] == batch.width else [asked.index(column) for column in columns]
+        return out[torch.arange(len(batch)), torch.tensor(places)]
 
     @contextmanager
     def writing(self, batch: TokenBatch, writes: Sequence[Write]) -> Iterator[None]:
