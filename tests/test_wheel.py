@@ -17,7 +17,10 @@ pytestmark = pytest.mark.slow
 
 CORE = """
 import introspect, sys
-from introspect import *
+from introspect import (
+    AccuracyMetric, ChoiceModel, ChoiceProbe, OrganismStyle, PreferenceSampler, SelfReportProbe, SimulatedAgent,
+    TrialGenerator, catalogue, open_model, organism_scenarios,
+)
 contexts, style = organism_scenarios(12), OrganismStyle()
 hidden = PreferenceSampler().sample(contexts, rng=0)
 agent = SimulatedAgent(scale=8, report_fidelity=0.9).with_preferences(contexts, hidden)
@@ -95,7 +98,8 @@ def test_the_core_imports_and_simulates_alone(empty, tmp_path):
 
 @pytest.mark.parametrize("extra", ASKED)
 def test_what_is_not_installed_is_asked_for_by_its_extra(empty, tmp_path, extra):
-    code = f"from introspect import *\ntry:\n    {ASKED[extra]}\nexcept IntrospectError as error:\n    print(error)"
+    names = "from introspect import IntrospectError, ModelRef, catalogue, open_model"
+    code = f"{names}\ntry:\n    {ASKED[extra]}\nexcept IntrospectError as error:\n    print(error)"
     assert f"introspect-lm[{extra}]" in run(empty, "-c", code, folder=tmp_path)
 
 
