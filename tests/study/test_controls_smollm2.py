@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from introspect.errors import BackendError, MissingExtraError
+from introspect.backend import models
 from introspect.show import plot_control
 from introspect.study import Protocol, ProtocolRun, RunResult, backend_ref
 from introspect.study.controls import ControlResult
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(models.locate("smollm2") is None, reason="run `introspect models get smollm2` first"),
+]
 
 PROTOCOL = """\
 name: words
@@ -39,11 +42,8 @@ controls:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    try:
-        model = backend_ref("transformers:smollm2")
-        return ProtocolRun(Protocol.from_yaml(PROTOCOL), model, tmp_path_factory.mktemp("words")).run()
-    except (BackendError, MissingExtraError) as error:
-        pytest.skip(f"SmolLM2 is not here: {error}")
+    folder = tmp_path_factory.mktemp("words")
+    return ProtocolRun(Protocol.from_yaml(PROTOCOL), backend_ref("transformers:smollm2"), folder).run()
 
 
 @pytest.fixture(scope="module")
