@@ -29,12 +29,14 @@ def small_sweep(more: str = "") -> Sweep:
     return Sweep.from_yaml(SMALL + more, "small.yaml")
 
 
-def finished(folder: Path) -> Counter[str]:
-    """How often each step was run to its end, over all lanes."""
-    count: Counter[str] = Counter()
+def finished(folder: Path) -> Counter[tuple[str, str]]:
+    """How often each step of each lane was run to its end. What models of one seed have in common, the draw, every lane
+    makes for itself.
+    """
+    count: Counter[tuple[str, str]] = Counter()
     for file in sorted((folder / "lanes").glob("*/study.db")):
         with Store.open(file, create=False) as store:
-            count.update(record.step for record in store.stages() if record.outcome == "finished")
+            count.update((file.parent.name, record.step) for record in store.stages() if record.outcome == "finished")
     return count
 
 
