@@ -136,7 +136,9 @@ class Target:
             ids_[i, place] = torch.tensor(row)
             mask[i, place] = 1
         ids_, mask = ids_.to(self.device), mask.to(self.device)
-        inputs = {"input_ids": ids_, "attention_mask": mask}
+        inputs = {"input_ids": ids_}
+        if not bool(mask.all()):
+            inputs["attention_mask"] = mask  # without one, models take their faster causal path
         if left:
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         return TokenBatch(inputs, ids_, mask, tuple(roles))
