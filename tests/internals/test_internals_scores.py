@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from introspect.errors import ConfigError, MeasureError
+from introspect.internals.arms import candidates
 from introspect.internals.clustered import Clusters
 from introspect.internals.questions import QUESTIONS, Said
 from introspect.internals.row_table import Row, RowTable
@@ -39,6 +40,16 @@ def test_what_cannot_be_read_is_wrong_and_neither_yes_nor_no():
 def test_exact_needs_the_sentence_and_content_the_word_alone():
     scores = score(table_of([True] * 20), [Said("x", i < 10) for i in range(20)])
     assert (scores.figures["exact"].value, scores.figures["content"].value) == (0.5, 1.0)
+
+
+def test_the_true_label_is_picked_among_others_that_begin_otherwise():
+    rows = tuple(Row(str(i), "g", "test", {}, truth, changed=None) for i, truth in enumerate(("a", "b", "ca")))
+    table = RowTable("planted", rows, None, {})
+    named = candidates(table, ["a", "b", "ca", "cb"], 3, lambda label: ord(label[0]), seed=0)
+    assert all(row.truth in names and len(names) == 3 for row, names in zip(rows, named, strict=True))
+    assert not any({"ca", "cb"} <= set(names) for names in named)
+    with pytest.raises(MeasureError, match="whatever the model says"):
+        candidates(table, ["a", "b", "ca", "cb"], 3, lambda label: 7, seed=0)
 
 
 def test_intervals_come_from_whole_groups():

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from introspect._random import stream
-from introspect.errors import ConfigError
+from introspect.errors import ConfigError, MeasureError
 from introspect.internals.explainer import Explainer, ExplainerSpec, Prompt
 from introspect.internals.linear_probe import LinearProbe, nearest
 from introspect.internals.questions import Question, Said
@@ -51,6 +51,9 @@ def candidates(
         n: How many candidates.
         first: The first token of a label's answer.
         seed: Of the draws.
+
+    Raises:
+        MeasureError: The answers of all labels begin with the same token, so that whatever is said would be right.
     """
     made = []
     tokens = {label: first(label) for label in dict.fromkeys([*labels, *table.labels])}
@@ -61,6 +64,11 @@ def candidates(
             if len(chosen) >= n:
                 break
             chosen.setdefault(tokens[labels[i]], labels[i])
+        if len(chosen) < 2:
+            raise MeasureError(
+                f"the answers of all {len(tokens)} labels begin with the same token, so the true one would be picked "
+                "whatever the model says; give labels that begin with different tokens"
+            )
         picked = list(chosen.values())
         made.append([picked[i] for i in rng.permutation(len(picked))])
     return made
@@ -119,7 +127,10 @@ class Asker:
         named = self.candidates(explainer, table)
         tokens = [[self._first(explainer, label) for label in row] for row in named]
         found = explainer.first_logprobs(prompts, tokens, vectors)
-        return [names[int(p.argmax())] == row.truth for names, p, row in zip(named, found, table.rows, strict=True)]
+        return [
+            bool(np.isfinite(p).all()) and names[int(p.argmax())] == row.truth
+            for names, p, row in zip(named, found, table.rows, strict=True)
+        ]
 
     def candidates(self, explainer: Explainer, table: RowTable) -> list[list[str]]:
         """What each row's label is retrieved from."""
