@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from introspect._random import stream
-from introspect.errors import ConfigError, MeasureError
+from introspect.errors import ConfigError
 from introspect.internals.explainer import Explainer, ExplainerSpec, Prompt
 from introspect.internals.linear_probe import LinearProbe, nearest
 from introspect.internals.questions import Question, Said
@@ -52,8 +52,8 @@ def candidates(
         first: The first token of a label's answer.
         seed: Of the draws.
 
-    Raises:
-        MeasureError: The answers of all labels begin with the same token, so that whatever is said would be right.
+    Returns:
+        The true label alone where all begin with the same token: then nothing can be picked, and nothing is found.
     """
     made = []
     tokens = {label: first(label) for label in dict.fromkeys([*labels, *table.labels])}
@@ -64,11 +64,6 @@ def candidates(
             if len(chosen) >= n:
                 break
             chosen.setdefault(tokens[labels[i]], labels[i])
-        if len(chosen) < 2:
-            raise MeasureError(
-                f"the answers of all {len(tokens)} labels begin with the same token, so the true one would be picked "
-                "whatever the model says; give labels that begin with different tokens"
-            )
         picked = list(chosen.values())
         made.append([picked[i] for i in rng.permutation(len(picked))])
     return made
@@ -128,7 +123,7 @@ class Asker:
         tokens = [[self._first(explainer, label) for label in row] for row in named]
         found = explainer.first_logprobs(prompts, tokens, vectors)
         return [
-            bool(np.isfinite(p).all()) and names[int(p.argmax())] == row.truth
+            len(names) > 1 and bool(np.isfinite(p).all()) and names[int(p.argmax())] == row.truth
             for names, p, row in zip(named, found, table.rows, strict=True)
         ]
 
@@ -208,7 +203,8 @@ def _told(
     for i, (row, names) in enumerate(zip(test.rows, asker.candidates(Explainer(target, spec), test), strict=True)):
         if probe is not None and scores is not None:
             rank = {c.strip(): scores[i, k] for k, c in enumerate(probe.classes)}
-            picked.append(max(names, key=lambda n, r=rank: r.get(n, -np.inf)) == row.truth)  # type: ignore[misc]
+            best = max(names, key=lambda n, r=rank: r.get(n, -np.inf))  # type: ignore[misc]
+            picked.append(len(names) > 1 and best == row.truth)
         else:
             picked.append(said[i].content == row.truth)
     return Answers(said, picked)
