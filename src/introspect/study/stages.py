@@ -17,10 +17,8 @@ from introspect.backend.training import TrainingSpec
 from introspect.backend.wire import ModelRef
 from introspect.decision import (
     DecisionScenario,
-    PreferenceSampler,
     PreferenceSet,
     PromptStyle,
-    RuleSampler,
     RuleSet,
     ScenarioSet,
     TrialGenerator,
@@ -29,10 +27,11 @@ from introspect.decision import (
 from introspect.errors import StoreError
 from introspect.measure import ChoiceModel, ChoiceProbe, ChoiceTable, ReportTable, SelfReportProbe
 from introspect.store import Store
-from introspect.study.drawing import content_hash, first_of_each, unseen
+from introspect.study.drawing import content_hash
 from introspect.study.graph import Journal, Node, run_nodes
 from introspect.study.protocol import StudyProtocol
 from introspect.study.seed_data import Draw, SeedData
+from introspect.study.seed_draw import drawn_of, sizes_of
 from introspect.study.trajectory import TrajectoryWatch
 from introspect.study.watch import Watcher
 from introspect.training import FineTuned, FineTuner, TrainingWarning
@@ -204,46 +203,10 @@ class Stages:
         p = self.protocol
 
         def compute() -> dict[str, Any]:
-            hidden: PreferenceSet | RuleSet
-            if p.rule == "linear":
-                hidden = closest = PreferenceSampler().sample(self.scenarios, stream(seed, "preferences"))
-            else:
-                hidden = RuleSampler(kind=p.rule).sample(self.scenarios, stream(seed, "rules"))
-                closest = hidden.linear_controls(self.scenarios, stream(seed, "linear controls"))
-            generator = self.generator
-            measure = (
-                generator
-                if p.measure_design == "random"
-                else TrialGenerator(design=p.measure_design, n_options=p.n_options)
-            )
-            drawn = generator.trials(self.scenarios, p.n_instil + p.n_validation, stream(seed, "instil"))
-            trained = first_of_each(drawn, p.n_instil)
-            instil, validation = drawn.take(trained), drawn.take(~trained)
-            # Measuring pairs must be fresh: a pair that was trained on would show memory, not weights.
-            n_more = p.n_instil + p.n_validation + p.n_measure
-            more = measure.trials(self.scenarios, n_more, stream(seed, "measure"))
-            extra = unseen(more, drawn, p.n_measure)
-            native = measure.trials(self.native, p.n_native, stream(seed, "native")) if self.native else TrialSet()
-            folds = self.scenarios.folds(p.n_folds, stream(seed, "folds"))
-            return {
-                "preferences": closest.to_json(),
-                **({"rules": hidden.to_json()} if isinstance(hidden, RuleSet) else {}),
-                "instil": self._keep(generator.label(instil, hidden, rng=stream(seed, "labels", "instil"))),
-                "measure": self._keep(generator.label(extra, hidden, rng=stream(seed, "labels", "measure"))),
-                "native": self._keep(native),
-                "validation": self._keep(generator.label(validation, hidden, rng=stream(seed, "labels", "validation"))),
-                "folds": [[list(train.ids), list(test.ids)] for train, test in folds],
-            }
+            return drawn_of(p, self.scenarios, self.native, self.generator, seed, self._keep)
 
-        sizes: list[object] = [p.n_instil, p.n_measure, p.n_native, p.n_folds]
-        if p.measure_design != "random":  # a draw of before there were designs stays where it is found
-            sizes.append(p.measure_design)
-        if p.n_validation or not p.counterbalance:
-            sizes.append([p.n_validation, p.counterbalance])
-        if p.n_options != 2 or p.rule != "linear":
-            sizes.append([p.n_options, p.rule])
         labels = ("another set of contexts", "another set of native contexts", "sizes")
-        found = self._step(seed, "draw", [self.scenarios.hash, self.native.hash, sizes], compute, labels)
+        found = self._step(seed, "draw", [self.scenarios.hash, self.native.hash, sizes_of(p)], compute, labels)
         folds = found["folds"] if p.folds is None else p.folds
         return Draw(
             PreferenceSet.from_json(found["preferences"]),
