@@ -92,9 +92,7 @@ class Desk:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, tokens, answer))
         if len(self._pumps) < self._parallel:
-            pump = asyncio.create_task(self._pump())
-            self._pumps.add(pump)
-            pump.add_done_callback(self._pumps.discard)
+            self._pumps.add(asyncio.create_task(self._pump()))
         return await answer
 
     async def aclose(self) -> None:
@@ -105,17 +103,24 @@ class Desk:
         await self.backend.aclose()
 
     async def _pump(self) -> None:
-        # One turn of the loop first, so that requests that arrive together are asked together.
-        await asyncio.sleep(0)
-        while self._waiting:
-            tokens = self._waiting[0][1]
-            batch: list[tuple[Request, asyncio.Future[Answer]]] = []
-            while self._waiting and len(batch) < _BATCH and self._waiting[0][1] == tokens:
-                request, _, answer = self._waiting.popleft()
-                if not answer.done():  # else its client has gone
-                    batch.append((request, answer))
-            if batch:
-                await self._answer(batch, tokens)
+        pump = asyncio.current_task()
+        try:
+            # One turn of the loop first, so that requests that arrive together are asked together.
+            await asyncio.sleep(0)
+            while self._waiting:
+                tokens = self._waiting[0][1]
+                batch: list[tuple[Request, asyncio.Future[Answer]]] = []
+                while self._waiting and len(batch) < _BATCH and self._waiting[0][1] == tokens:
+                    request, _, answer = self._waiting.popleft()
+                    if not answer.done():  # else its client has gone
+                        batch.append((request, answer))
+                if batch:
+                    await self._answer(batch, tokens)
+        finally:
+            # Here and not in a callback, which runs later: a request that came in between would find this pump among
+            # those at work, start none of its own, and wait for ever.
+            if pump is not None:
+                self._pumps.discard(pump)
 
     async def _answer(self, batch: list[tuple[Request, asyncio.Future[Answer]]], tokens: bool) -> None:
         try:
