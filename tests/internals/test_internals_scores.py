@@ -10,9 +10,11 @@ from introspect.errors import ConfigError, MeasureError
 from introspect.internals.arms import candidates
 from introspect.internals.clustered import Clusters
 from introspect.internals.questions import QUESTIONS, Said
-from introspect.internals.row_table import Row, RowTable
+from introspect.internals.result import InternalsResult
+from introspect.internals.row_table import Recheck, Row, RowTable
 from introspect.internals.scores import has_changed_columns, macro_f1, paired, score
 from introspect.internals.splitting import balanced, split_by_group
+from introspect.show import plot_internals
 
 
 def table_of(changed: list[bool], groups: int = 12) -> RowTable:
@@ -50,6 +52,29 @@ def test_the_true_label_is_picked_among_others_that_begin_otherwise():
     assert not any({"ca", "cb"} <= set(names) for names in named)
     # Where all begin alike there is no other to pick, and `Asker` counts nothing as found.
     assert candidates(table, ["a", "b", "ca", "cb"], 3, lambda label: 7, seed=0) == [["a"], ["b"], ["ca"]]
+
+
+def test_the_number_of_candidates_stands_beside_what_was_retrieved_among_them():
+    table = table_of([True, False] * 12)
+    scores = score(table, [Said("x")] * 24, [True] * 24, among=[3, 5] * 12)
+    result = InternalsResult(
+        "features", "m", "retrieval", {"explainer": {"test": scores}}, {}, (), {}, {"test": 24}, {}, Recheck(0, ()),
+        asked=20,
+    )  # fmt: skip
+    row = next(row for row in result.rows() if row["figure"] == "retrieval")
+    assert (row["fewest candidates"], row["most candidates"]) == (3, 5)
+    assert "| explainer | test | retrieval among 3 to 5 | 1.000 |" in result.markdown()
+    assert "among 3 to 5 candidates and not 20" in result.markdown()
+    assert plot_internals(result.rows(), "retrieval").caption.startswith("retrieval among 3 to 5")
+
+
+def test_enough_candidates_need_no_word_about_their_number():
+    scores = score(table_of([True] * 24), [Said("x")] * 24, [True] * 24, among=[20] * 24)
+    result = InternalsResult(
+        "features", "m", "retrieval", {"explainer": {"test": scores}}, {}, (), {}, {}, {}, Recheck(0, ()), asked=20
+    )
+    assert "retrieval among 20 1.000" in " ".join(result.sentences())
+    assert "candidates and not" not in result.markdown()
 
 
 def test_intervals_come_from_whole_groups():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,13 @@ from small_internals import FACTS, KINDS
 from introspect.errors import MeasureError, SelfTestError
 from introspect.internals.config import InternalsConfig
 from introspect.internals.dictionary import Dictionary, DictionarySpec, train_dictionary
-from introspect.internals.features import FeaturesSpec, build_features, detection_f1, simulator_correlation
+from introspect.internals.features import (
+    FeaturesSpec,
+    build_features,
+    detection_f1,
+    recompute_features,
+    simulator_correlation,
+)
 from introspect.internals.patching import PatchingSpec, build_patching, recompute_patching
 from introspect.internals.planted import PlantedSpec, build_planted, recompute_planted
 from introspect.internals.row_table import Row, RowTable
@@ -102,7 +109,7 @@ def test_the_folder_holds_result_page_and_manifest(planted):
     study, result = planted
     told = json.loads((study.folder / "result.json").read_text())
     assert told["rows"] == result.rows()
-    assert "| explainer | test | retrieval |" in (study.folder / "result.md").read_text()
+    assert "| explainer | test | retrieval among 8 |" in (study.folder / "result.md").read_text()
     with Store.open(study.folder / "study.db") as store:
         assert store.manifest["internals"]["task"] == "planted"
         assert "torch" in store.manifest["versions"]
@@ -208,13 +215,40 @@ def test_a_simulator_that_knows_the_rule_correlates_and_a_constant_one_is_undefi
     assert np.isnan(flat).all()
 
 
+def test_features_computed_anew_by_whole_runs_are_the_features(target, features):
+    def again(some):
+        return recompute_features(target, some, features.dictionary)
+
+    assert features.table.recheck(again, 6).different == ()
+
+
+@pytest.mark.parametrize("wrong", ["truth", "loud", "contexts", "vector"])
+def test_a_feature_with_a_wrong_label_or_activation_is_named(target, features, wrong):
+    rows, vectors = list(features.table.rows[:3]), features.table.vectors[:3].copy()
+    row = rows[1]
+    if wrong == "truth":
+        rows[1] = replace(row, truth="elephants")
+    elif wrong == "vector":
+        vectors[1] = vectors[0]
+    elif wrong == "loud":
+        rows[1] = replace(row, more={**row.more, "loud": [1.01 * x for x in row.more["loud"]]})
+    else:
+        elsewhere = [[number, place - 1 or 2] for number, place in row.more["contexts"]]
+        rows[1] = replace(row, more={**row.more, "contexts": elsewhere})
+    table = RowTable("features", tuple(rows), vectors, features.table.provenance)
+    found = table.recheck(lambda some: recompute_features(target, some, features.dictionary), 3)
+    assert found.different == (row.key,)
+
+
 def test_the_features_task_runs_whole(target, tmp_path):
     config = InternalsConfig.of({
         "task": "features", "train": {"epochs": 1}, "retrieval": 5, "baselines": ["nearest neighbour", "majority"],
+        "recheck": 2,
         "features": {"layer": 0, "texts": 160, "fewest": 5, "least": 0.6,
                      "dictionary": {"latents": 96, "k": 4, "epochs": 4, "batch_size": 128}},
     })  # fmt: skip
     result = InternalsStudy(config, tmp_path, target).eval()
+    assert (result.recheck.n, result.recheck.different) == (2, ())
     assert {"true label", "explainer", "no vector"} <= set(result.extra)
     assert result.provenance["explained"] is not None
 

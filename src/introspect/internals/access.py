@@ -59,7 +59,9 @@ class AccessReport:
 
     def sentences(self) -> list[str]:
         """The report in words."""
-        lines = [f"{name}: {self.main} {scores.figures[self.main]}" for name, scores in self.scores.items()]
+        lines = [
+            f"{name}: {scores.title(self.main)} {scores.figures[self.main]}" for name, scores in self.scores.items()
+        ]
         for name, gap in self.against.items():
             verdict = "not told apart"
             if gap.excludes_zero:
@@ -172,7 +174,7 @@ def privileged_access(
     arm("no vector", target, blank)
     answers["shuffled vector"] = answers.pop("shuffled vector")
     main = "retrieval" if closed else "exact"
-    scores = {name: score(test, a.said, a.retrieved, seed) for name, a in answers.items()}
+    scores = {name: score(test, a.said, a.retrieved, seed, among=a.among) for name, a in answers.items()}
     against = {name: paired(test, scores["self"], s, main, seed) for name, s in scores.items() if name != "self"}
     curve = _scaling(table, test, {"self": target, **others}, spec, asker, sizes, main, seed, say)
     return AccessReport(scores, against, main, aligned, curve)

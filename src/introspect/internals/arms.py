@@ -33,11 +33,13 @@ class Answers:
         said: Read answers.
         retrieved: Whether the true label was picked among `candidates`; None where that was not asked.
         note: What should be known about them.
+        among: From how many candidates each label was picked.
     """
 
     said: list[Said]
     retrieved: list[bool] | None = None
     note: str = ""
+    among: list[int] | None = None
 
 
 def candidates(
@@ -114,12 +116,16 @@ class Asker:
         if own is not None and solved is not None:
             own = np.concatenate([np.repeat(solved[None], len(own), 0), own[:, None]], axis=1)
         said = [self.question.read(t, self.labels) for t in explainer.write(prompts, own, self.max_new_tokens)]
-        return Answers(said, self._retrieved(explainer, table, prompts, own) if self.retrieval else None)
+        if not self.retrieval:
+            return Answers(said)
+        named = self.candidates(explainer, table)
+        picked = self._retrieved(explainer, table, prompts, own, named)
+        return Answers(said, picked, among=[len(names) for names in named])
 
     def _retrieved(
-        self, explainer: Explainer, table: RowTable, prompts: Sequence[Prompt], vectors: Floats | None
-    ) -> list[bool]:
-        named = self.candidates(explainer, table)
+        self, explainer: Explainer, table: RowTable, prompts: Sequence[Prompt], vectors: Floats | None,
+        named: Sequence[Sequence[str]],
+    ) -> list[bool]:  # fmt: skip
         tokens = [[self._first(explainer, label) for label in row] for row in named]
         found = explainer.first_logprobs(prompts, tokens, vectors)
         return [
@@ -200,14 +206,15 @@ def _told(
     if not asker.retrieval:
         return Answers(said)
     picked = []
-    for i, (row, names) in enumerate(zip(test.rows, asker.candidates(Explainer(target, spec), test), strict=True)):
+    named = asker.candidates(Explainer(target, spec), test)
+    for i, (row, names) in enumerate(zip(test.rows, named, strict=True)):
         if probe is not None and scores is not None:
             rank = {c.strip(): scores[i, k] for k, c in enumerate(probe.classes)}
             best = max(names, key=lambda n, r=rank: r.get(n, -np.inf))  # type: ignore[misc]
             picked.append(len(names) > 1 and best == row.truth)
         else:
             picked.append(said[i].content == row.truth)
-    return Answers(said, picked)
+    return Answers(said, picked, among=[len(names) for names in named])
 
 
 def _selfie(target: Target, train: RowTable, test: RowTable, asker: Asker, spec: ExplainerSpec) -> Answers:
@@ -223,7 +230,8 @@ def _selfie(target: Target, train: RowTable, test: RowTable, asker: Asker, spec:
         rates.append((float(np.mean(made.retrieved if made.retrieved is not None else right)), float(np.mean(right))))
     best = max(range(len(rates)), key=lambda i: rates[i])
     made = asker.ask(explainers[best], test)
-    return Answers(made.said, made.retrieved, f"scale {_SCALES[best]:g}, chosen on {len(judged)} training rows")
+    note = f"scale {_SCALES[best]:g}, chosen on {len(judged)} training rows"
+    return Answers(made.said, made.retrieved, note, made.among)
 
 
 def shuffled(table: RowTable, seed: int) -> Floats:

@@ -13,7 +13,7 @@ from introspect._random import stream
 from introspect.internals.target import Target
 from introspect.internals.word_lists import word_lists
 
-__all__ = ["TokenStreams", "corpus", "read_tokens"]
+__all__ = ["TokenStreams", "corpus", "read_tokens", "words_of"]
 
 _STEMS = (
     "The {a} and the {b} are two of the things in the list", "He asked about the {a}, but nobody had seen a {b}",
@@ -30,11 +30,13 @@ class TokenStreams:
         vectors: [tokens, width].
         words: Each token's text, without spaces at its ends.
         texts: Number of the text that each token is from.
+        places: Its position in that text.
     """
 
     vectors: npt.NDArray[np.float32]
     words: tuple[str, ...]
     texts: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
 
 
 def corpus(n: int, seed: int = 0) -> list[str]:
@@ -65,7 +67,7 @@ def corpus(n: int, seed: int = 0) -> list[str]:
 
 def read_tokens(target: Target, texts: Sequence[str], layer: int, size: int = 32) -> TokenStreams:
     """The stream after one layer at every token but the first of each text, whose stream is like no other."""
-    vectors, words, numbers = [], [], []
+    vectors, words, numbers, places = [], [], [], []
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     for start in range(0, len(order), size):
         part = order[start : start + size]
@@ -78,4 +80,16 @@ def read_tokens(target: Target, texts: Sequence[str], layer: int, size: int = 32
             ids = batch.ids[row, 1:length].tolist()
             words += [target.tokenizer.decode([token]).strip() for token in ids]
             numbers += [number] * (length - 1)
-    return TokenStreams(np.concatenate(vectors), tuple(words), np.array(numbers))
+            places += range(1, length)
+    return TokenStreams(np.concatenate(vectors), tuple(words), np.array(numbers), np.array(places))
+
+
+def words_of(target: Target, text: str) -> list[str]:
+    """Each token's text, without spaces at its ends.
+
+    Example:
+        >>> from introspect.internals.tiny import tiny_target
+        >>> words_of(tiny_target(words=("red", "plum")), "red plum")
+        ['red', 'plum']
+    """
+    return [target.tokenizer.decode([token]).strip() for token in target.encode([text]).ids[0].tolist()]

@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional as F
 
-from introspect.errors import TrainingError
+from introspect.errors import ConfigError, TrainingError
 
 __all__ = ["Dictionary", "DictionarySpec", "train_dictionary"]
 
@@ -49,7 +49,7 @@ class Dictionary:
     Attributes:
         encoder: [latents, width].
         encoder_bias: [latents].
-        decoder: [latents, width], rows of length one.
+        decoder: [latents, width], rows of length one where trained here.
         centre: [width], subtracted first.
         scale: Vectors are divided by it first.
         k: Latents that speak.
@@ -101,21 +101,53 @@ class Dictionary:
 
     @classmethod
     def of_sae_lens(cls, sae: Any) -> Dictionary:
-        """A TopK autoencoder that SAELens trained or loaded (``sae_lens``), in this form.
+        """A TopK autoencoder that SAELens trained or loaded (``sae_lens``), in this form: it encodes and decodes alike.
+
+        Its decoder's rows become of length one where that changes nothing: where SAELens picks latents by what they
+        add (``rescale_acts_by_decoder_norm``), or where all rows are equally long.
 
         Raises:
-            TrainingError: It is not a TopK one.
+            TrainingError: It is not a TopK one, or it rescales what comes in.
         """
         k = getattr(sae.cfg, "k", None)
         if k is None:
             raise TrainingError(f"{type(sae).__name__} is no TopK autoencoder: its settings have no k")
+        rescaled = getattr(sae.cfg, "normalize_activations", "none")
+        if rescaled not in (None, "none"):
+            raise TrainingError(f"the autoencoder rescales vectors first ({rescaled!r}); fold that into its weights")
         encoder = sae.W_enc.detach().T.float().numpy().copy()
-        decoder = sae.W_dec.detach().float().numpy()
+        decoder = sae.W_dec.detach().float().numpy().copy()
         length = np.linalg.norm(decoder, axis=1, keepdims=True)
-        centre = sae.b_dec.detach().float().numpy()
+        if not getattr(sae.cfg, "rescale_acts_by_decoder_norm", False) and np.ptp(length) > 1e-4 * length.mean():
+            length = np.ones_like(length)  # shorter rows are picked as often there: lengths must stay
+            unit = decoder
+        else:
+            unit = decoder / length
+        centre = sae.b_dec.detach().float().numpy().copy()
         inner = centre if getattr(sae.cfg, "apply_b_dec_to_input", True) else np.zeros_like(centre)
         bias = sae.b_enc.detach().float().numpy() + encoder @ (centre - inner)
-        return cls(encoder * length, bias * length[:, 0], decoder / length, centre, 1.0, int(k))
+        return cls(encoder * length, bias * length[:, 0], unit, centre, 1.0, int(k))
+
+    def to_sae_lens(self) -> Any:
+        """The same as a ``sae_lens.TopKSAE``, for its tools and file format.
+
+        Raises:
+            ConfigError: SAELens is not installed.
+        """
+        try:
+            from sae_lens import TopKSAE, TopKSAEConfig
+        except ImportError as error:
+            raise ConfigError("SAELens is not installed: pip install sae-lens") from error
+        latents, width = self.decoder.shape
+        config = TopKSAEConfig(d_in=width, d_sae=latents, k=self.k, device="cpu", dtype="float32",
+                               apply_b_dec_to_input=True, normalize_activations="none")  # fmt: skip
+        made = TopKSAE(config)
+        values = {"W_enc": self.encoder.T / self.scale, "b_enc": self.encoder_bias, "W_dec": self.decoder * self.scale,
+                  "b_dec": self.centre}  # fmt: skip
+        with torch.no_grad():
+            for name, value in values.items():
+                getattr(made, name).copy_(torch.from_numpy(np.ascontiguousarray(value)))
+        return made
 
 
 def train_dictionary(

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from introspect.errors import MeasureError
-from introspect.internals.corpus import TokenStreams, corpus, read_tokens
+from introspect.internals.corpus import TokenStreams, corpus, read_tokens, words_of
 from introspect.internals.dictionary import Dictionary, DictionarySpec, train_dictionary
-from introspect.internals.latent_labels import Judge, label_latents, labels_from_file
+from introspect.internals.latent_labels import Judge, LabelRule, label_latents, labels_from_file
 from introspect.internals.row_table import Row, RowTable
 from introspect.internals.splitting import split_by_group
 from introspect.internals.target import Target
 from introspect.internals.word_lists import word_lists
 
-__all__ = ["Features", "FeaturesSpec", "build_features", "detection_f1", "simulator_correlation"]
+__all__ = [
+    "Features",
+    "FeaturesSpec",
+    "build_features",
+    "detection_f1",
+    "recompute_features",
+    "simulator_correlation",
+]
 
 
 class FeaturesSpec(BaseModel):
@@ -103,7 +110,8 @@ def build_features(
     rows = [
         Row(f"latent {one.latent}", one.label if spec.split == "label" else f"latent {one.latent}", "",
             {"layer": str(layer)}, one.label, part=one.kind, layer=layer,
-            more={"latent": one.latent, "share": _plain(one.share), "rate": _plain(one.rate)})
+            more={"latent": one.latent, "share": _plain(one.share), "rate": _plain(one.rate), "loud": list(one.loud),
+                  "contexts": [[int(taught.texts[i]), int(taught.places[i])] for i in one.contexts]})
         for one in labels
     ]  # fmt: skip
     rows = split_by_group(rows, spec.test, spec.seed)
@@ -114,6 +122,34 @@ def build_features(
         "explained": _plain(made.explained), "version": 1,
     }  # fmt: skip
     return Features(RowTable("features", tuple(rows), vectors, provenance), made, held)
+
+
+def recompute_features(target: Target, table: RowTable, dictionary: Dictionary) -> RowTable:
+    """The rows anew, from whole runs over the texts that they name, one by one: another path than built them.
+
+    How loudly the latent speaks at each stored token, whether it is among the k that speak there, and, for labels made
+    by rule, the label of those tokens.
+    """
+    spec, layer = FeaturesSpec.model_validate(table.provenance["spec"]), int(table.provenance["layer"])
+    texts = corpus(spec.texts, spec.seed)[max(1, spec.texts // 5) :]
+    words = [words_of(target, text) for text in texts]
+    rule = LabelRule([word.lower() for text in words for word in text[1:]], word_lists(), spec.least)
+    rows, vectors = [], []
+    for row in table.rows:
+        latent, loud, contexts = int(row.more["latent"]), [], []
+        for number, place in row.more["contexts"]:
+            batch = target.encode([texts[number]])
+            with target.reading(batch, [layer, target.n_layers - 1]) as streams:
+                speaking, how = dictionary.encode(streams[layer][0, place : place + 1].float().cpu().numpy())
+            loud.append(float(how[0][speaking[0] == latent].sum()))
+            contexts.append(words[number][place].lower())
+        truth = row.truth
+        if row.part in ("token", "list"):
+            named = rule(contexts)
+            truth = named[0] if named is not None else ""
+        rows.append(replace(row, truth=truth, more={**row.more, "loud": loud}))
+        vectors.append(dictionary.decoder[latent])
+    return RowTable(table.task, tuple(rows), np.array(vectors), table.provenance)
 
 
 def _plain(value: float) -> float | None:

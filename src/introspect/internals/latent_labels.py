@@ -15,7 +15,7 @@ from introspect.errors import ConfigError
 from introspect.internals.corpus import TokenStreams
 from introspect.internals.dictionary import Dictionary
 
-__all__ = ["Judge", "LatentLabel", "detection", "label_latents", "labels_from_file"]
+__all__ = ["Judge", "LabelRule", "LatentLabel", "detection", "label_latents", "labels_from_file"]
 
 Judge = Callable[[int, Sequence[str]], str | None]
 """Told a latent and the words of its top contexts; says what it means, or None. A language model may do it."""
@@ -31,6 +31,8 @@ class LatentLabel:
         kind: "token", "list", "file" or "judge".
         share: Of its top contexts that the label covers.
         rate: Of all tokens that the label covers.
+        contexts: Tokens at which it speaks loudest, the loudest first.
+        loud: How loudly it speaks there.
     """
 
     latent: int
@@ -38,6 +40,8 @@ class LatentLabel:
     kind: str
     share: float
     rate: float
+    contexts: tuple[int, ...] = ()
+    loud: tuple[float, ...] = ()
 
 
 def label_latents(
@@ -70,9 +74,7 @@ def label_latents(
     """
     places, loud = dictionary.encode(tokens.vectors)
     words = [word.lower() for word in tokens.words]
-    rates = Counter(words)
-    kinds = {str(word).lower(): kind for kind, known in lists.items() for word in known}
-    kind_rates = Counter(kinds[word] for word in words if word in kinds)
+    rule = LabelRule(words, lists, least)
     flat, token_of = places.ravel(), np.repeat(np.arange(len(places)), places.shape[1])
     strength = loud.ravel()
     order = np.lexsort((-strength, flat))
@@ -82,37 +84,55 @@ def label_latents(
     alive = 0
     for latent in range(len(dictionary.decoder)):
         here = slice(starts[latent], starts[latent + 1])
-        speaking = token_of[here][strength[here] > 0]
+        speaking, how_loud = token_of[here][strength[here] > 0], strength[here]
         if len(speaking) < fewest:
             continue
         alive += 1
         contexts = [words[i] for i in speaking[:top]]
-        named = _by_rule(latent, contexts, rates, kinds, kind_rates, len(words), least)
+        named = rule(contexts)
         if named is None and judge is not None:
             said = judge(latent, contexts)
-            named = LatentLabel(latent, said, "judge", float("nan"), float("nan")) if said else None
+            named = (said, "judge", float("nan"), float("nan")) if said else None
         if named is not None:
-            found.append(named)
+            where, how = tuple(speaking[:top].tolist()), tuple(map(float, how_loud[:top]))
+            found.append(LatentLabel(latent, *named, where, how))
     made = Counter(label.kind for label in found)
     coverage = {"latents": float(len(dictionary.decoder)), "speaking": float(alive)}
     return found, coverage | {kind: n / max(alive, 1) for kind, n in made.items()}
 
 
-def _by_rule(
-    latent: int, contexts: Sequence[str], rates: Counter[str], kinds: Mapping[str, str], kind_rates: Counter[str],
-    n: int, least: float,
-) -> LatentLabel | None:  # fmt: skip
-    word, count = Counter(contexts).most_common(1)[0]
-    share, rate = count / len(contexts), rates[word] / n
-    if share >= least and share > 3 * rate and word.strip():
-        return LatentLabel(latent, word, "token", share, rate)
-    listed = Counter(kinds[word] for word in contexts if word in kinds)
-    if listed:
-        kind, count = listed.most_common(1)[0]
-        share, rate = count / len(contexts), kind_rates[kind] / n
-        if share >= least and share > 3 * rate:
-            return LatentLabel(latent, kind, "list", share, rate)
-    return None
+class LabelRule:
+    """Names what words have in common: one token, or one list.
+
+    Args:
+        words: Of all tokens, in lower case: what is rare among them is worth naming.
+        lists: Words by kind.
+        least: Share that a label must cover.
+
+    Example:
+        >>> rule = LabelRule(["red", "blue", *"abcdefgh"], {"color": ["red", "blue"]})
+        >>> rule(["red", "blue", "red", "blue"])
+        ('color', 'list', 1.0, 0.2)
+    """
+
+    def __init__(self, words: Sequence[str], lists: Mapping[str, Sequence[str]], least: float = 0.7) -> None:
+        self._n, self._least, self._rates = len(words), least, Counter(words)
+        self._kinds = {str(word).lower(): kind for kind, known in lists.items() for word in known}
+        self._kind_rates = Counter(self._kinds[word] for word in words if word in self._kinds)
+
+    def __call__(self, contexts: Sequence[str]) -> tuple[str, str, float, float] | None:
+        """Label, kind of label, share of the contexts and of all tokens that it covers; None where no rule fits."""
+        word, count = Counter(contexts).most_common(1)[0]
+        share, rate = count / len(contexts), self._rates[word] / self._n
+        if share >= self._least and share > 3 * rate and word.strip():
+            return word, "token", share, rate
+        listed = Counter(self._kinds[word] for word in contexts if word in self._kinds)
+        if listed:
+            kind, count = listed.most_common(1)[0]
+            share, rate = count / len(contexts), self._kind_rates[kind] / self._n
+            if share >= self._least and share > 3 * rate:
+                return kind, "list", share, rate
+        return None
 
 
 def labels_from_file(path: Path | str) -> list[LatentLabel]:

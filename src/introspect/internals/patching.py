@@ -199,9 +199,17 @@ def _patch(
     before = target.logits(batch).argmax(-1).tolist()
     cuts = stretches(target.n_layers, spec.blocks)
     kept = CleanRun(target, batch, [cut[0] for cut in cuts])
+    with target.reading(far, range(target.n_layers)) as streams:  # one run of the other side serves all patches
+        ends = {role: torch.tensor([row[-1] for row in far.columns(role)]) for role in spec.roles}
+        heard = {
+            role: torch.stack(
+                [streams[k][torch.arange(len(pairs)), ends[role]].float() for k in range(target.n_layers)]
+            )
+            for role in spec.roles
+        }
     for cut in cuts:
         for role in spec.roles:
-            found = target.read(far, list(cut), role, mean_layers=True)
+            found = heard[role][list(cut)].mean(0).cpu().numpy()
             starts = batch.mask.int().argmax(-1).tolist()
             at = [columns[-1] - start for columns, start in zip(batch.columns(role), starts, strict=True)]
             after = kept.logits([Write(list(cut), torch.from_numpy(found), at)]).argmax(-1).tolist()

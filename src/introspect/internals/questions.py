@@ -122,8 +122,8 @@ QUESTIONS = {
     "ablation": Question(
         "ablation",
         (
-            '{text}\n\nHow would your answer to this question read without the part "{part}"? Reply "now X" if it '
-            'would change to X and "still X" if it would stay X.',
+            '{text}\n\nHow would you answer without "{part}"? Reply "now X" if that changes your answer to X, else '
+            '"still X".',
         ),
         branches=True,
     ),

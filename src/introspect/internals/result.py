@@ -38,6 +38,7 @@ class InternalsResult:
         extra: Further figures: detection F1 by arm.
         notes: What should be known of an arm.
         examples: Some answers.
+        asked: Candidates that labels were to be retrieved from; 0 where none were.
     """
 
     task: str
@@ -53,11 +54,12 @@ class InternalsResult:
     extra: Mapping[str, Estimate] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    asked: int = 0
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per arm, split and figure: a tidy table."""
         return [
-            {"arm": arm, "split": split, "figure": name, **_numbers(figure)}
+            {"arm": arm, "split": split, "figure": name, **_numbers(figure), **_among(scores, name)}
             for arm, splits in self.arms.items()
             for split, scores in splits.items()
             for name, figure in scores.figures.items()
@@ -84,6 +86,7 @@ class InternalsResult:
         lines = [
             f"{self.task} on {self.model}: {', '.join(f'{n} {k}' for k, n in self.counts.items())} rows.",
             f"Self-tests: {passed} of {len(self.checks)} passed. {self.recheck}.",
+            *self._fewer(),
         ]
         for arm, splits in self.arms.items():
             for split, scores in splits.items():
@@ -101,6 +104,18 @@ class InternalsResult:
         lines += [f"detection F1, {name}: {value}" for name, value in self.extra.items()]
         return lines
 
+    def _fewer(self) -> list[str]:
+        """A word on candidates, where there were fewer than was asked for."""
+        spans = [s.among for splits in self.arms.values() for s in splits.values() if s.among is not None]
+        if not spans or min(fewest for fewest, _ in spans) >= self.asked:
+            return []
+        fewest, most = min(a for a, _ in spans), max(b for _, b in spans)
+        span = f"{fewest} to {most}" if most > fewest else str(fewest)
+        return [
+            f"Retrieval is among {span} candidates and not {self.asked}: there are no more labels that begin with "
+            f"different tokens."
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
@@ -117,9 +132,15 @@ class InternalsResult:
 
     def markdown(self) -> str:
         """A page: figures with intervals, differences, and how it was made."""
-        lines = [f"# {self.task} on {self.model}", "", *(f"- {line}" for line in self.sentences()[:2]), "",
+        told = self.sentences()[: 2 + len(self._fewer())]
+        lines = [f"# {self.task} on {self.model}", "", *(f"- {line}" for line in told), "",
                  "| arm | rows | figure | value | 95 % interval |", "|---|---|---|---:|---|"]  # fmt: skip
-        lines += [_line([row["arm"], row["split"], row["figure"]], row) for row in self.rows()]
+        lines += [
+            _line([arm, split, scores.title(name)], _numbers(figure))
+            for arm, splits in self.arms.items()
+            for split, scores in splits.items()
+            for name, figure in scores.figures.items()
+        ]
         lines += ["", "The explainer minus each other arm, on the same rows:", "",
                   "| arm | rows | figure | difference | 95 % interval |", "|---|---|---|---:|---|"]  # fmt: skip
         lines += [_line([row["explainer minus"], row["split"], row["figure"]], row) for row in self.differences()]
@@ -141,6 +162,11 @@ def _numbers(figure: Estimate) -> dict[str, Any]:
     values = {"value": figure.value, "low": figure.interval.low, "high": figure.interval.high}
     made: dict[str, Any] = {k: round(float(v), 4) if math.isfinite(v) else None for k, v in values.items()}
     return {**made, "n": figure.n, "groups": figure.groups, "why": figure.why}
+
+
+def _among(scores: Scores, name: str) -> dict[str, int | None]:
+    fewest, most = scores.among if name == "retrieval" and scores.among is not None else (None, None)
+    return {"fewest candidates": fewest, "most candidates": most}
 
 
 def _line(names: list[str], row: Mapping[str, Any]) -> str:

@@ -163,7 +163,13 @@ class RowTable:
         for i, (a, b) in enumerate(zip(old.rows, new.rows, strict=True)):
             same = (a.truth, a.before, a.changed) == (b.truth, b.before, b.changed)
             if old.vectors is not None and new.vectors is not None:
-                same &= bool(np.allclose(old.vectors[i], new.vectors[i], rtol=1e-3, atol=1e-4))
+                same &= _alike(old.vectors[i], new.vectors[i])
+            same &= _alike(a.more.get("loud", ()), b.more.get("loud", ()))
             if not same:
                 different.append(a.key)
         return Recheck(len(picked), tuple(different))
+
+
+def _alike(one: npt.ArrayLike, other: npt.ArrayLike) -> bool:
+    a, b = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-3, atol=1e-4))

@@ -27,19 +27,29 @@ class Scores:
             sentences "changed F1", with "changed precision" and "changed recall" of the changed rows.
         parts: "exact" by part: a role, a layer, changed or unchanged.
         columns: What the figures were summed from, by row, so that two explainers can be compared in pairs.
+        among: Fewest and most candidates that a label was retrieved from; None where that was not asked.
     """
 
     figures: Mapping[str, Estimate]
     parts: Mapping[str, Estimate]
     columns: Mapping[str, Floats]
+    among: tuple[int, int] | None = None
+
+    def title(self, name: str) -> str:
+        """A figure's name, with the number of candidates beside "retrieval"."""
+        if name != "retrieval" or self.among is None:
+            return name
+        fewest, most = self.among
+        return f"{name} among {fewest}" + (f" to {most}" if most > fewest else "")
 
     def __str__(self) -> str:
-        return "; ".join(f"{name} {figure}" for name, figure in self.figures.items())
+        return "; ".join(f"{self.title(name)} {figure}" for name, figure in self.figures.items())
 
 
 def score(
-    table: RowTable, said: Sequence[Said], retrieved: Sequence[bool] | None = None, seed: int = 0, n_boot: int = 2000
-) -> Scores:
+    table: RowTable, said: Sequence[Said], retrieved: Sequence[bool] | None = None, seed: int = 0, n_boot: int = 2000,
+    among: Sequence[int] | None = None,
+) -> Scores:  # fmt: skip
     """Compare answers with the truth.
 
     An answer that cannot be read counts as wrong everywhere; for "changed F1" it is neither a yes nor a no, so it is
@@ -51,6 +61,7 @@ def score(
         retrieved: Whether the true label was found among others, where that was asked.
         seed: Of the intervals.
         n_boot: Resamples of groups.
+        among: From how many candidates each label was retrieved.
 
     Raises:
         MeasureError: Not one answer a question.
@@ -79,7 +90,7 @@ def score(
     for name in sorted({n for names in named for n in names if n}):
         here = [i for i, names in enumerate(named) if name in names]
         parts[name] = Clusters([table.rows[i].group for i in here], n_boot, seed).mean(columns["exact"][here])
-    return Scores(figures, parts, columns)
+    return Scores(figures, parts, columns, (min(among), max(among)) if among else None)
 
 
 def _parts(row: Row) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +34,7 @@ from introspect.store import Store
 
 __all__ = ["InternalsStudy"]
 
-_VERSION = 1
+_VERSION = 2
 Progress = Callable[[str], None]
 
 
@@ -115,7 +115,7 @@ class InternalsStudy:
             require(self_test(self.target))
             began = time.process_time()
             table, extra = self._made()
-            again = self._recheck(table)
+            again = self._recheck(table, extra)
             key = f"vectors {_key(inputs)}"
             store.put_table(key, {"vectors": table.vectors if table.vectors is not None else np.zeros(0), **extra})
             return {"rows": store.put_blob(json.dumps(table.to_json()).encode()), "vectors": key,
@@ -145,21 +145,30 @@ class InternalsStudy:
         return made.table, {**extra, "held words": words, "held vectors": made.held_out.vectors.astype(np.float16)}
 
     def recheck(self, table: RowTable, n: int) -> Recheck:
-        """Compute some rows anew; for features, whose truth is a trained dictionary, there is none to compute."""
-        return self._recheck(table, n)
+        """Compute some rows of `build` anew, on another path than built them."""
+        return self._recheck(table, self._columns, n)
 
-    def _recheck(self, table: RowTable, n: int | None = None) -> Recheck:
-        from introspect.internals.patching import recompute_patching
-        from introspect.internals.planted import recompute_planted
-
-        again = {"planted": recompute_planted, "patching": recompute_patching}.get(self.config.task)
-        if again is None or not self.config.recheck:
-            return Recheck(0, ())
+    def _recheck(self, table: RowTable, columns: Mapping[str, Any], n: int | None = None) -> Recheck:
         rows = self.config.recheck if n is None else n
-        found = table.recheck(lambda some: again(self.target, some), rows, self.config.seed)
+        if not rows:
+            return Recheck(0, ())
+        found = table.recheck(lambda some: self._again(some, columns), rows, self.config.seed)
         if found.different and n is None:
             raise MeasureError(f"{found}: the rows cannot be believed")
         return found
+
+    def _again(self, some: RowTable, columns: Mapping[str, Any]) -> RowTable:
+        if self.config.task == "planted":
+            from introspect.internals.planted import recompute_planted
+
+            return recompute_planted(self.target, some)
+        if self.config.task == "patching":
+            from introspect.internals.patching import recompute_patching
+
+            return recompute_patching(self.target, some)
+        from introspect.internals.features import recompute_features
+
+        return recompute_features(self.target, some, _dictionary(columns))
 
     def train(self) -> dict[str, list[float]]:
         """Train the explainer, and the one that never sees a vector.
@@ -212,10 +221,11 @@ class InternalsStudy:
             def compute() -> dict[str, Any]:
                 self._say(f"asking: {name}")
                 made = make()
-                return {"said": [asdict(s) for s in made.said], "retrieved": made.retrieved, "note": made.note}
+                return {"said": [asdict(s) for s in made.said], "retrieved": made.retrieved, "note": made.note,
+                        "among": made.among}  # fmt: skip
 
             one = store.step(f"explain {name}", {**self._inputs("explain"), "who": name}, _VERSION, compute)
-            found[name] = Answers([Said(**s) for s in one["said"]], one["retrieved"], one["note"])
+            found[name] = Answers([Said(**s) for s in one["said"]], one["retrieved"], one["note"], one["among"])
 
         assert test.vectors is not None
         vectors = test.vectors
@@ -286,7 +296,9 @@ class InternalsStudy:
             part = test.take(places)
             for name, answer in answers.items():
                 got = None if answer.retrieved is None else [answer.retrieved[i] for i in places]
-                arms.setdefault(name, {})[split] = score(part, [answer.said[i] for i in places], got, self.config.seed)
+                among = None if answer.among is None else [answer.among[i] for i in places]
+                said = [answer.said[i] for i in places]
+                arms.setdefault(name, {})[split] = score(part, said, got, self.config.seed, among=among)
             figures = (main, "exact", "changed F1") if self.config.task == "patching" else (main, "exact")
             for name in answers:
                 if name == "explainer":
@@ -301,7 +313,7 @@ class InternalsStudy:
             checks=tuple(checks), losses=losses, counts=table.counts(), provenance=table.provenance,
             recheck=Recheck(self._recheck_said[0], tuple(self._recheck_said[1])), extra=extra,
             notes={name: a.note for name, a in answers.items() if a.note},
-            examples=_examples(test, answers),
+            examples=_examples(test, answers), asked=self.config.retrieval if main == "retrieval" else 0,
         )  # fmt: skip
 
     def _detection(self, test: RowTable, answers: dict[str, Answers]) -> dict[str, Estimate]:
@@ -309,12 +321,9 @@ class InternalsStudy:
         from introspect.internals.corpus import TokenStreams
         from introspect.internals.features import Features, detection_f1
 
-        arrays = {k.removeprefix("dictionary "): v for k, v in self._columns.items() if k.startswith("dictionary ")}
         held = self._columns["held vectors"].astype(np.float32)
-        words = tuple(map(str, self._columns["held words"].tolist()))
-        features = Features(
-            test, Dictionary.of_arrays(arrays), TokenStreams(held, words, np.zeros(len(held), np.int64))
-        )
+        words, nowhere = tuple(map(str, self._columns["held words"].tolist())), np.zeros(len(held), np.int64)
+        features = Features(test, _dictionary(self._columns), TokenStreams(held, words, nowhere, nowhere))
         clusters = Clusters([row.group for row in test.rows], seed=self.config.seed)
         found = {"true label": clusters.mean(detection_f1(features, test, [row.truth for row in test.rows]))}
         for name, answer in answers.items():
@@ -331,6 +340,12 @@ class InternalsStudy:
         if what == "explain":
             made |= {k: config[k] for k in ("retrieval", "most_test", "seed")}
         return made
+
+
+def _dictionary(columns: Mapping[str, Any]) -> Dictionary:
+    return Dictionary.of_arrays(
+        {k.removeprefix("dictionary "): v for k, v in columns.items() if k.startswith("dictionary ")}
+    )
 
 
 def _key(inputs: dict[str, Any]) -> str:

@@ -49,9 +49,18 @@ def plot_internals(rows: Any, figure: str = "exact") -> Drawn:
             axis.plot([number(row["value"])], [place], color=colour, marker="o", ms=6)
         axis.set_xlim(min([-0.02, *(number(r.get("low")) - 0.05 for r in table)]), 1.02)
         axis.set_yticks(range(len(arms)), arms[::-1], fontsize=9)
-        axis.set_xlabel(figure, fontsize=10)
+        axis.set_xlabel(_title(figure, table), fontsize=10)
         axis.set_title(split, fontsize=10)
         axis.grid(axis="x", color="0.92", lw=0.8)
         tidy_axis(axis)
-    caption = f"{figure} of every arm with 95 % intervals over groups; blue: the explainer, orange: its floors."
+    caption = f"{_title(figure, table)}, every arm, 95 % intervals over groups; blue: the explainer, orange: floors."
     return Drawn(drawing, table, caption)
+
+
+def _title(figure: str, table: list[dict[str, Any]]) -> str:
+    """The figure's name, with the number of candidates where labels are retrieved."""
+    fewest = [int(row["fewest candidates"]) for row in table if row.get("fewest candidates") is not None]
+    most = [int(row["most candidates"]) for row in table if row.get("most candidates") is not None]
+    if not fewest or not most:
+        return figure
+    return f"{figure} among {min(fewest)}" + (f" to {max(most)}" if max(most) > min(fewest) else "")
