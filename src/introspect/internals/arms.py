@@ -12,7 +12,7 @@ import torch
 
 from introspect._random import stream
 from introspect.errors import ConfigError
-from introspect.internals.explainer import Explainer, ExplainerSpec, Prompt
+from introspect.internals.explainer import Explainer, ExplainerSpec
 from introspect.internals.linear_probe import LinearProbe, nearest
 from introspect.internals.questions import Question, Said
 from introspect.internals.row_table import RowTable
@@ -79,7 +79,7 @@ class Asker:
         labels: All contents of answers; None where any content is readable.
         retrieval: Candidates to choose from; 0 where nothing is chosen.
         seed: Of wordings and candidates.
-        max_new_tokens: Of a written answer.
+        max_new_tokens: Of a written answer, where any content is readable.
     """
 
     def __init__(
@@ -115,23 +115,23 @@ class Asker:
         prompts = [explainer.prompt(head + self.question.text(row, self.seed)) for row in table.rows]
         if own is not None and solved is not None:
             own = np.concatenate([np.repeat(solved[None], len(own), 0), own[:, None]], axis=1)
-        said = [self.question.read(t, self.labels) for t in explainer.write(prompts, own, self.max_new_tokens)]
+        named = self.candidates(explainer, table) if self.retrieval else []
+        tokens = [[self._first(explainer, label) for label in row] for row in named]
+        told, found = explainer.write(prompts, own, self._longest(explainer), first=tokens if self.retrieval else None)
+        said = [self.question.read(text, self.labels) for text in told]
         if not self.retrieval:
             return Answers(said)
-        named = self.candidates(explainer, table)
-        picked = self._retrieved(explainer, table, prompts, own, named)
-        return Answers(said, picked, among=[len(names) for names in named])
-
-    def _retrieved(
-        self, explainer: Explainer, table: RowTable, prompts: Sequence[Prompt], vectors: Floats | None,
-        named: Sequence[Sequence[str]],
-    ) -> list[bool]:  # fmt: skip
-        tokens = [[self._first(explainer, label) for label in row] for row in named]
-        found = explainer.first_logprobs(prompts, tokens, vectors)
-        return [
+        picked = [
             len(names) > 1 and bool(np.isfinite(p).all()) and names[int(p.argmax())] == row.truth
             for names, p, row in zip(named, found, table.rows, strict=True)
         ]
+        return Answers(said, picked, among=[len(names) for names in named])
+
+    def _longest(self, explainer: Explainer) -> int:
+        """New tokens to wait for: with known labels one more than the longest has, so that none is cut out of more."""
+        if self.labels is None:
+            return self.max_new_tokens
+        return max(len(explainer.answer_ids(self.question.answer(label), end=False)) for label in self.labels) + 1
 
     def candidates(self, explainer: Explainer, table: RowTable) -> list[list[str]]:
         """What each row's label is retrieved from."""

@@ -139,33 +139,43 @@ class Explainer:
             made = None if vectors is None else torch.from_numpy(vectors)
             return self._logprobs(prompts, answers, made, mean=False).double().cpu().numpy()
 
-    def first_logprobs(
-        self, prompts: Sequence[Prompt], tokens: Sequence[Sequence[int]], vectors: Floats | None, size: int = 32
-    ) -> list[npt.NDArray[np.float64]]:
-        """Log-probabilities of some first tokens of the answer, one array a question."""
-        found: list[npt.NDArray[np.float64]] = []
-        for start in range(0, len(prompts), size):
-            rows = slice(start, start + size)
-            made = None if vectors is None else torch.from_numpy(vectors[rows])
-            with torch.no_grad():
-                logits = self._logits([p.ids for p in prompts[rows]], prompts[rows], made, keep=1)[:, -1]
-                logprobs = torch.log_softmax(logits.float(), -1).cpu()
-            found += [logprobs[i, list(t)].double().numpy() for i, t in enumerate(tokens[rows])]
-        return found
-
     def write(
-        self, prompts: Sequence[Prompt], vectors: Floats | None, max_new_tokens: int = 8, size: int = 32
-    ) -> list[str]:
-        """Greedy answers."""
-        said: list[str] = []
+        self,
+        prompts: Sequence[Prompt],
+        vectors: Floats | None,
+        max_new_tokens: int = 8,
+        size: int = 32,
+        first: Sequence[Sequence[int]] | None = None,
+    ) -> tuple[list[str], list[npt.NDArray[np.float64]]]:
+        """Greedy answers, and from the same pass log-probabilities of some first tokens.
+
+        Args:
+            prompts: Questions.
+            vectors: [questions, width], or [questions, placeholders, width].
+            max_new_tokens: Of an answer.
+            size: Questions a pass; those of like length together.
+            first: For each question the tokens whose log-probability, as the first of the answer, is wanted.
+
+        Returns:
+            Answers, and one array a question where `first` is given.
+        """
+        said, found = [""] * len(prompts), [np.zeros(0)] * (0 if first is None else len(prompts))
         stop = self.target.tokenizer("\n", add_special_tokens=False)["input_ids"][-1:]
-        for start in range(0, len(prompts), size):
-            part = prompts[start : start + size]
-            batch = self.target.encode([p.ids for p in part], left=True)
-            made = None if vectors is None else torch.from_numpy(vectors[start : start + size])
-            with torch.no_grad(), self._with(batch, part, made, 0):
-                said += self.target.decode(self.target.continue_(batch, max_new_tokens, stop))
-        return said
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
+        for start in range(0, len(order), size):
+            part = order[start : start + size]
+            batch = self.target.encode([prompts[i].ids for i in part], left=True)
+            made = None if vectors is None else torch.from_numpy(vectors[part])
+            heard: list[torch.Tensor] = []
+            with torch.no_grad(), self._with(batch, [prompts[i] for i in part], made, 0):
+                tokens = self.target.continue_(batch, max_new_tokens, stop, None if first is None else heard)
+            for i, text in zip(part, self.target.decode(tokens), strict=True):
+                said[i] = text
+            if first is not None:
+                logprobs = torch.log_softmax(heard[0].float(), -1).double().cpu().numpy()
+                for row, i in enumerate(part):
+                    found[i] = logprobs[row, list(first[i])]
+        return said, found
 
     def _logprobs(
         self, prompts: Sequence[Prompt], answers: Sequence[Sequence[int]], vectors: torch.Tensor | None, mean: bool

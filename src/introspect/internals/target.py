@@ -262,8 +262,17 @@ class Target:
         with torch.no_grad(), self.writing(batch, writes):
             return self.decode(self.continue_(batch, max_new_tokens, stop))
 
-    def continue_(self, batch: TokenBatch, max_new_tokens: int, stop: Sequence[int] = ()) -> list[list[int]]:
-        """Greedy token ids after a left-padded batch, the ending token left out."""
+    def continue_(
+        self, batch: TokenBatch, max_new_tokens: int, stop: Sequence[int] = (), first: list[torch.Tensor] | None = None
+    ) -> list[list[int]]:
+        """Greedy token ids after a left-padded batch, the ending token left out.
+
+        Args:
+            batch: Padded on the left.
+            max_new_tokens: At most.
+            stop: Tokens that end an answer, beside those that end a text.
+            first: Given a list, the logits of the first new token are appended to it, [texts, vocabulary].
+        """
         if not bool(batch.mask[:, -1].all()):
             raise MeasureError("to generate, texts must be padded on the left: encode(texts, left=True)")
         generation: Any = self.model
@@ -275,8 +284,12 @@ class Target:
             do_sample=False,
             pad_token_id=ends[0] if ends else 0,
             eos_token_id=ends or None,
+            return_dict_in_generate=True,
+            output_logits=first is not None,
         )
-        rows = made[:, batch.width :].tolist()
+        if first is not None:
+            first.append(made.logits[0])
+        rows = made.sequences[:, batch.width :].tolist()
         return [row[: next((i for i, t in enumerate(row) if t in ends), len(row))] for row in rows]
 
     @property
