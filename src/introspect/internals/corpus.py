@@ -67,7 +67,10 @@ def corpus(n: int, seed: int = 0) -> list[str]:
 
 def read_tokens(target: Target, texts: Sequence[str], layer: int, size: int = 32) -> TokenStreams:
     """The stream after one layer at every token but the first of each text, whose stream is like no other."""
-    vectors, words, numbers, places = [], [], [], []
+    vectors: list[npt.NDArray[np.float32]] = []
+    words: list[str] = []
+    numbers: list[int] = []
+    places: list[int] = []
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     for start in range(0, len(order), size):
         part = order[start : start + size]

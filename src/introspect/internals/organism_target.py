@@ -90,13 +90,17 @@ class OrganismTarget(Target):
         logits = self.model(batch.inputs["parts"], batch.inputs["rows"])
         return SimpleNamespace(logits=logits[:, -keep:] if keep else logits)
 
-    def continue_(self, batch: TokenBatch, max_new_tokens: int, stop: Sequence[int] = ()) -> list[list[int]]:
+    def continue_(
+        self, batch: TokenBatch, max_new_tokens: int, stop: Sequence[int] = (), first: list[torch.Tensor] | None = None
+    ) -> list[list[int]]:
         """Greedy words (as places in `OUTPUTS`); the network keeps nothing, so each step runs the whole line."""
         lines, said = list(batch.inputs["lines"]), [list[int]() for _ in range(len(batch))]
         open_ = set(range(len(lines)))
         for _ in range(max_new_tokens):
             now = self.encode(lines)
             logits = self.run(now).logits[torch.arange(len(lines)), now.lengths - 1]
+            if first is not None and not first:
+                first.append(logits)
             for row, word in enumerate(logits.argmax(-1).tolist()):
                 if row in open_ and word != 0:
                     said[row].append(word)
