@@ -1,13 +1,15 @@
 """Instil made-up preferences in a small chat model on a CPU, and tell how it went: the whole loop with real weights.
 
     introspect models get smollm2
-    python examples/smollm2_cpu.py --contexts 1 --choices 1600                              # one context
-    python examples/smollm2_cpu.py --contexts 20 --choices 300                              # twenty
+    python examples/smollm2_cpu.py --contexts 1 --choices 640                               # one context
+    python examples/smollm2_cpu.py --contexts 20 --choices 240 --batch 16                   # twenty
     python examples/smollm2_cpu.py --model Qwen/Qwen3-4B --units --contexts 100 --choices 50 # one GPU
 
 Contexts are those of the catalogue, each attribute shown as points from 1 to 9 (`--units`: in real units): a number
-of one digit is one token. Choices are laid out in rows, each pair in both orders within one batch, and trained on are
-pairs of extremes above all (a d-optimal design); held out are random ones.
+of one digit is one token. Choices are laid out an option a line, each pair in both orders within one batch. Trained
+on are pairs of extremes above all (a d-optimal design), held out are random ones.
+
+One thread (`OMP_NUM_THREADS=1`) is as fast as two on a machine of two cores that anything else uses.
 
 While it trains, choices and reports are looked at, and the curve is written to OUT/curve.csv. At the end a verdict says
 whether it took, and if not, what probably went wrong. With four contexts or more, reports are then trained on
@@ -71,12 +73,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2", help="packaged name, folder or hub id")
     parser.add_argument("--contexts", type=int, default=1)
-    parser.add_argument("--choices", type=int, default=2000, help="training choices for each context")
+    parser.add_argument("--choices", type=int, default=640, help="training choices for each context")
     parser.add_argument("--held-out", type=int, default=200, help="fresh choices in all, that decide the verdict")
-    parser.add_argument("--layout", choices=("rows", "options"), default="rows", help="rows cost a third")
+    parser.add_argument("--layout", choices=("lines", "rows", "options"), default="lines", help="lines cost least")
     parser.add_argument("--units", action="store_true", help="real units in place of points from 1 to 9")
     parser.add_argument("--design", choices=("d-optimal", "random"), default="d-optimal", help="of training choices")
     parser.add_argument("--interior", type=float, default=0.5, help="least share of pairs with middle values")
+    parser.add_argument("--batch", type=int, default=8, help="examples a gradient step")
     parser.add_argument("--looks", type=int, default=8, help="looks at the model while it is trained")
     parser.add_argument("--lr", help='learning rate, or "probe"; by default the recipe\'s')
     parser.add_argument("--seed", type=int, default=0)
@@ -99,9 +102,10 @@ def main() -> None:
     plain = TrialGenerator()
     fresh = plain.label(plain.trials(contexts, each, rng=options.seed + 2), hidden, rng=0)
 
-    # With many contexts, two pairs of one: what they share is computed once a batch.
-    settings = {**recipe.instil.extra, "together": 2 if options.contexts == 1 else 4}
-    spec = recipe.instil.model_copy(update={"seed": options.seed, "extra": settings})
+    # With many contexts, two of them a batch: what the prompts of one share is computed once.
+    settings = {**recipe.instil.extra, "together": 2 if options.contexts == 1 else max(2, options.batch // 4 * 2)}
+    changed = {"seed": options.seed, "batch_size": options.batch, "extra": settings}
+    spec = recipe.instil.model_copy(update=changed)
     steps = spec.steps(len(lessons))
     lr = options.lr if options.lr in (None, "probe") else float(options.lr)
     watch = TrajectoryWatch(max(1, -(-steps // options.looks)), fresh, contexts, style, hidden)

@@ -60,8 +60,8 @@ def test_the_whole_loop_on_a_chat_model_tells_how_it_went(tmp_path):
 @pytest.mark.skipif(locate("smollm2") is None, reason="run `introspect models get smollm2` first")
 def test_a_small_language_model_takes_up_a_preference_from_choices_alone(tmp_path):
     """A context of five attributes: clearly better than by the heaviest attribute alone, and without a side."""
-    sizes = ["--contexts", "1", "--choices", "1600", "--looks", "2", "--out", "out"]
-    told = run("smollm2_cpu.py", tmp_path, *sizes, threads=2, seconds=7200)
+    sizes = ["--contexts", "1", "--choices", "640", "--looks", "2", "--out", "out"]
+    told = run("smollm2_cpu.py", tmp_path, *sizes, threads=1, seconds=7200)
     (heaviest,) = numbers(r"heaviest attribute alone: (\d\.\d{3}) of 200", told)
     right, low = numbers(r"Instilling took: (\d+)% of 200 .*95 % interval (\d+)%", told)
     assert right >= 80, told

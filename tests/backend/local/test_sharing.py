@@ -13,6 +13,7 @@ from introspect.backend import ModelRef, ask
 from introspect.backend.local import tree
 from introspect.backend.local.backend import TransformersBackend
 from introspect.backend.local.bases import acquire, weights_of
+from introspect.backend.local.forward import run_prompts
 from introspect.backend.local.packs import plan_padded, plan_tree
 from introspect.backend.local.sharing import find_sharing
 
@@ -124,6 +125,19 @@ def test_what_is_written_is_what_generate_writes(folders, kind):
             ids = torch.tensor([base.codec.prompt(request)])
             out = base.model.generate(ids, max_new_tokens=request.max_tokens, do_sample=False)[0, ids.shape[1] :]
             assert reply.text == base.codec.decode(out.tolist())
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_the_vocabulary_is_read_once_for_all_answers_of_a_batch(folders, kind):
+    base = acquire(weights_of(ref(folders(kind))), torch.device("cpu"), torch.float32)
+    met = []
+    watch = base.model.get_output_embeddings().register_forward_pre_hook(lambda head, inputs: met.append(inputs[0]))
+    try:
+        run_prompts(base.model, [[5, 6, 7, 8], [5, 9]], prefix=1, keep=2, cache=False, device=torch.device("cpu"))
+    finally:
+        watch.remove()
+    assert met[-1].shape[:2] == (2, 2)
+    assert met[-1].is_contiguous()  # else torch takes one product for each row
 
 
 @pytest.mark.parametrize("kind", TREES)

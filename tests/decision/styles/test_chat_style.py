@@ -89,7 +89,7 @@ STYLES = st.builds(
     show_ranges=st.booleans(),
     report_format=st.sampled_from(FORMATS),
     report_options=st.sampled_from(("shown", "none")),
-    layout=st.sampled_from(("options", "rows")),
+    layout=st.sampled_from(("options", "rows", "lines")),
 )
 
 FLAT = DecisionScenario(
@@ -249,6 +249,13 @@ def test_rows_show_what_differs_in_few_characters_and_units_once() -> None:
     assert ChatStyle().id == "chat-1(order=declared,ranges=no,report=object,options=shown)"
 
 
+def test_lines_show_names_once_and_the_options_last() -> None:
+    style, options = ChatStyle(layout="lines"), 'A: 900 "dim" "park"\nB: 450 "bright" "yard"'
+    text = style.choice(FLAT, TRIAL).messages[1].content
+    assert text.endswith(f'- "rent" (euro)\n- "light"\n- "view"\n\nAnswer with A or B.\n{options}')
+    assert f"\n\n{options}\n\nDo not choose now." in said(style)
+
+
 def test_unknown_settings_are_refused() -> None:
     for settings_ in (
         {"attribute_order": "random"},
@@ -268,7 +275,7 @@ def test_the_id_tells_styles_that_word_prompts_differently_apart() -> None:
         for r in (False, True)
         for f in FORMATS
         for p in ("shown", "none")
-        for y in ("options", "rows")
+        for y in ("options", "rows", "lines")
     ]
     assert len({style.id for style in styles}) == len(styles)
     assert isinstance(ChatStyle(), PromptStyle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from introspect.decision.prompt import ChatMessage, Prompt, PromptContent, ReportFormat
 from introspect.decision.reading import ChoiceReading, ReportReading, merge_readings
@@ -52,8 +52,8 @@ class ChatStyle:
             answered by X or Y.
         report_options: Whether report prompts show a pair of options.
         layout: "options": one option after the other. "rows": the options' values side by side, an attribute a
-            line, and units in a list before them; a third of the tokens that differ between two choices, for
-            small models on a CPU.
+            line, and units in a list before them. "lines": an option a line, its values in the order of a list of
+            names and units before them. Fewer tokens differ between two choices, for small models on a CPU.
 
     Raises:
         ConfigError: A setting is none of the above.
@@ -101,8 +101,8 @@ class ChatStyle:
             raise ConfigError(f"attribute_order must be declared or trial, got {self.attribute_order!r}")
         if not isinstance(self.show_ranges, bool):
             raise ConfigError(f"show_ranges must be True or False, got {self.show_ranges!r}")
-        if self.layout not in ("options", "rows"):
-            raise ConfigError(f"layout must be options or rows, got {self.layout!r}")
+        if self.layout not in get_args(Layout):
+            raise ConfigError(f"layout must be options, rows or lines, got {self.layout!r}")
         check_options(self.report_format, self.report_options)
 
     @property

@@ -18,8 +18,8 @@ from introspect.errors import PromptError
 
 __all__ = ["PAIR_LABELS", "SYSTEM", "Layout", "read_text", "render_text"]
 
-Layout = Literal["options", "rows"]
-"""Option after option; or attribute after attribute, the options' values side by side."""
+Layout = Literal["options", "rows", "lines"]
+"""Option after option; attribute after attribute, the options' values side by side; or an option a line."""
 
 SYSTEM = "You decide for people and characters in made-up situations, each time the way that one would."
 """The system message of every chat prompt."""
@@ -61,13 +61,15 @@ _RULES: dict[ReportFormat, str] = {
 }
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _BARE_UNIT = re.compile(r'[^\s()",]+(?: [^\s()",]+)*')
+_LINE = re.compile(r'A: [-0-9"]')  # in rows, a letter follows
 _JSON = json.JSONDecoder(strict=False)
 
 
 def render_text(content: PromptContent, layout: Layout = "options") -> tuple[ChatMessage, ...]:
     """The messages that say this.
 
-    In rows, units stand once in the list of dimensions, so that what differs between two choices is short.
+    In rows and lines, units stand once in the list of dimensions, so that what differs between two choices is short;
+    in lines, names do too, and of a choice the options come last.
 
     Raises:
         PromptError: A text has a line break, or there is nothing to choose from or to report on.
@@ -78,21 +80,24 @@ def render_text(content: PromptContent, layout: Layout = "options") -> tuple[Cha
         content.item.join(_ITEM),
         content.question,
     ]
-    rows = layout == "rows" and content.options is not None
-    if rows or content.options is None or any(a.bounds for a in content.attributes):
+    form = content.report_format
+    brief = layout != "options" and content.options is not None
+    if brief or content.options is None or any(a.bounds for a in content.attributes):
         lines += ["", _DIMENSIONS, *(f"- {_dimension(a)}" for a in content.attributes)]
-    if rows:
+    if brief and layout == "lines":
+        rule = [_choice_rule(len(content.options or ()))] if form is None else []
+        lines += ["", *rule, *(_line(k, values) for k, values in enumerate(content.options or ()))]
+    elif brief:
         by_attribute = zip(content.attributes, zip(*(content.options or ()), strict=True), strict=True)
         lines += ["", *(_row(a, values) for a, values in by_attribute)]
     else:
         for k, option in enumerate(content.options or ()):
             lines += ["", f"{option_label(k)}:"]
             lines += [_option_line(a, value) for a, value in zip(content.attributes, option, strict=True)]
-    lines.append("")
-    form = content.report_format
-    if form is None:
-        lines.append(_choice_rule(len(content.options or ())))
-    else:
+    if form is None and layout != "lines":
+        lines += ["", _choice_rule(len(content.options or ()))]
+    elif form is not None:
+        lines.append("")
         marks = [f"{label}:" for label in PAIR_LABELS] if form == "comparison" else ["-"] * len(content.asked)
         lines.append(_ASKS[form])
         lines += [f"{mark} {_asked(name, content)}" for mark, name in zip(marks, content.asked, strict=True)]
@@ -139,7 +144,14 @@ def _read_lines(lines: list[str]) -> tuple[PromptContent, Layout]:
         options.append(tuple(value for _, value, _ in shown))
         at = end + 1
     layout: Layout = "options"
-    if not options and "" in lines[at:]:
+    rest = lines[at:]
+    if not options and form is None and "" not in rest:  # the rule, then the options
+        layout, options = "lines", [_read_values(line.partition(": ")[2], "") for line in rest[1:]]
+    elif not options and "" in rest and _LINE.match(rest[0]):
+        layout, end = "lines", lines.index("", at)
+        options = [_read_values(line.partition(": ")[2], "") for line in lines[at:end]]
+        at = end + 1
+    elif not options and "" in rest:
         layout, end = "rows", lines.index("", at)
         shown_in_rows = [_read_row(line) for line in lines[at:end]]
         options, at = list(zip(*shown_in_rows, strict=True)), end + 1
@@ -227,9 +239,19 @@ def _row(attribute: AttributeText, values: Sequence[float | str]) -> str:
 
 def _read_row(line: str) -> tuple[float | str, ...]:
     rest = _unquote(line)[1].removeprefix(": ") if line.startswith('"') else line.partition(": ")[2]
+    return _read_values(rest)
+
+
+def _line(k: int, values: Sequence[float | str]) -> str:
+    """'A: 900 3': values in the order of the list of dimensions."""
+    return f"{option_label(k)}: {' '.join(map(_value, values))}"
+
+
+def _read_values(rest: str, label: str | None = None) -> tuple[float | str, ...]:
+    """Values side by side, each after its option's letter if `label` is None."""
     values: list[float | str] = []
     while rest:
-        value, rest = _read_value(rest.removeprefix(option_label(len(values))))
+        value, rest = _read_value(rest.removeprefix(option_label(len(values)) if label is None else label))
         rest = rest.removeprefix(" ")
         values.append(value)
     return tuple(values)
