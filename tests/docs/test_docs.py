@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from introspect import organism_ref
 from introspect.cli import program
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +109,29 @@ def test_every_relative_link_leads_somewhere(page):
         assert path.exists(), f"{page.name} links to {found['target']}, which does not exist"
         if anchor and path.suffix == ".md":
             assert anchor in headings(path), f"{page.name} links to {found['target']}, which has no such heading"
+
+
+RESULTS = sorted((ROOT / "docs" / "results").rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", RESULTS, ids=lambda page: page.parent.name + "/" + page.name)
+def test_every_page_of_results_says_what_was_run(page):
+    cards = [block.code for block in blocks(page) if block.note == "manifest"]
+    assert cards, f"{page} has no manifest: add what `introspect report DIR --manifest COMMAND` prints"
+    for card in cards:
+        lines = [line.split(maxsplit=1) for line in card.splitlines()]
+        assert all(len(line) == 2 for line in lines), card
+        names = {name for name, _ in lines}
+        assert {"command", "model", "seeds", "introspect", "packages", "machine", "date"} <= names, card
+        assert names & {"protocol", "settings"}, card
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d( to 20\d\d-\d\d-\d\d)?", dict(lines)["date"])
+        for model in (value for name, value in lines if name == "model"):
+            assert re.search(r"sha256:[0-9a-f]{12}$", model), f"{model} could be any model of that name"
+            shipped = re.match(r"organism/(shared|weak|split),", model)
+            if shipped:  # figures of an organism that was since grown again are figures of another one
+                revision = organism_ref(shipped[1]).revision
+                assert revision is not None
+                assert revision.startswith(model.rpartition(" ")[2])
 
 
 def test_a_page_that_shows_the_wrong_number_is_noticed():

@@ -18,12 +18,23 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     report.add_argument("folder", metavar="STUDY_DIR")
     report.add_argument("--out", metavar="FILE", help="where to write (default STUDY_DIR/report.html)")
+    report.add_argument(
+        "--manifest",
+        metavar="COMMAND",
+        nargs="?",
+        const="",
+        help="write no page, but print what a page of results should state about the run, in Markdown: protocol and "
+        "model with their hashes, seeds, versions, machine, date, and the command that you give here",
+    )
     report.set_defaults(run=_report)
 
 
 def _report(options: argparse.Namespace) -> int:
-    from introspect.show.page import write_page
+    from introspect.show import run_card, write_page
 
+    if options.manifest is not None:
+        print(run_card(options.folder, options.manifest), end="")
+        return 0
     path = write_page(options.folder, options.out)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
     return 0

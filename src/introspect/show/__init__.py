@@ -7,6 +7,7 @@ from introspect.show.headline import plot_headline, plot_slopes
 from introspect.show.internals import plot_internals
 from introspect.show.page import write_page
 from introspect.show.reports import plot_reports
+from introspect.show.run_card import run_card
 from introspect.show.tables import plot_design_efficiency, plot_dose, plot_privileged_access, plot_trajectory
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "plot_slopes",
     "plot_trajectory",
     "plot_weights",
+    "run_card",
     "write_page",
 ]
