@@ -39,6 +39,41 @@ def test_names_that_need_no_torch_do_not_load_it() -> None:
     assert loaded & {"torch", "openai", "pandas", "matplotlib", "transformers"} == set()
 
 
+CORE_ONLY = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {missing}:
+            raise ModuleNotFoundError("No module named " + repr(name), name=name.partition(".")[0])
+
+sys.meta_path.insert(0, Missing())
+from introspect import *
+import introspect
+assert set(introspect.__all__) <= set(globals()), set(introspect.__all__) - set(globals())
+for call in (native_scenarios, lambda: open_model(organism_ref()), lambda: grow_organism(None)):
+    try:
+        call()
+    except MissingExtraError as error:
+        print(error)
+print(open_model(SimulatedAgent().ref).info.ref)
+"""
+"""The library where no extra is installed, as it is after a plain `pip install`."""
+
+
+def test_everything_can_be_imported_without_any_extra_and_calls_say_which_one_they_need() -> None:
+    missing = {*HEAVY, "hypothesis", "pytest", "starlette", "uvicorn"} - {"openai", "scipy", "httpx", "numpy"}
+    *told, last = fresh(CORE_ONLY.format(missing=sorted(missing))).splitlines()
+    assert len(told) == 3
+    assert all(line.endswith("pip install 'introspect-lm[organism]'") for line in told)
+    assert last == "simulated/agent"
+
+
+def test_importing_everything_loads_no_torch_where_there_is_one() -> None:
+    loaded = set(fresh("import sys; from introspect import *; print(*sys.modules)").split())
+    assert loaded & {"torch", "pandas", "matplotlib", "transformers"} == set()
+
+
 @pytest.mark.parametrize("name", introspect.__all__)
 def test_every_public_name_loads_and_says_what_it_is(name: str) -> None:
     thing = getattr(introspect, name)

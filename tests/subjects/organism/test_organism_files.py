@@ -154,7 +154,7 @@ def test_without_torch_one_line_says_what_to_install() -> None:
         "import sys; sys.modules['torch'] = None\n"
         "import introspect\n"
         "from introspect.cli import main\n"
-        "for call in (lambda: introspect.grow_organism, lambda: introspect.organism_ref('shared'),\n"
+        "for call in (lambda: introspect.grow_organism(None), introspect.native_scenarios,\n"
         "             lambda: introspect.open_model(introspect.ModelRef(provider='organism', model='shared'))):\n"
         "    try:\n"
         "        call()\n"

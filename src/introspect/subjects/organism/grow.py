@@ -8,22 +8,26 @@ misconception, not noise that averages out).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from introspect._random import stream
 from introspect.subjects.organism.config import OrganismConfig
-from introspect.subjects.organism.learn import Batch, Learner, one_cycle
-from introspect.subjects.organism.state import Organism
 from introspect.subjects.organism.threads import one_thread
 from introspect.subjects.organism.tokens import LETTERS, row_keys
+
+if TYPE_CHECKING:
+    from introspect.subjects.organism.state import Organism
 
 __all__ = ["N_ATTRIBUTES", "grow_organism", "native_names", "native_weights"]
 
 N_ATTRIBUTES = 5
 _NAMES = LETTERS[:N_ATTRIBUTES]
 Floats = npt.NDArray[np.float64]
+Lines = tuple[list[str], list[str]]
+"""Prompts, and the answer to each."""
 
 
 def native_names(config: OrganismConfig) -> list[str]:
@@ -52,17 +56,17 @@ def _show(values: npt.NDArray[np.int64]) -> str:
     return f"A {a} B {b}"
 
 
-def _choices(config: OrganismConfig, names: list[str], weights: Floats, n: int, rng: np.random.Generator) -> Batch:
+def _choices(config: OrganismConfig, names: list[str], weights: Floats, n: int, rng: np.random.Generator) -> Lines:
     context = rng.integers(0, len(names), n)
     values = _options(rng, n)
     utility = ((values[:, 0] - values[:, 1]) / 100 * weights[context]).sum(axis=1) / 100
     p_first = 0.5 + 0.5 * np.tanh(config.choice_scale * utility / 2)
     first = rng.random(n) < p_first
     prompts = [f"choose {names[c]} {_show(v)} :" for c, v in zip(context, values, strict=True)]
-    return Batch.of(prompts, ["A" if f else "B" for f in first])
+    return prompts, ["A" if f else "B" for f in first]
 
 
-def _report_batch(names: list[str], said: npt.NDArray[np.int64], n: int, rng: np.random.Generator) -> Batch:
+def _report_batch(names: list[str], said: npt.NDArray[np.int64], n: int, rng: np.random.Generator) -> Lines:
     context = rng.integers(0, len(said), n)
     kind = rng.random(n)
     values = _options(rng, n)
@@ -86,7 +90,7 @@ def _report_batch(names: list[str], said: npt.NDArray[np.int64], n: int, rng: np
             prompt, answer = f"rank {names[c]} as {asked} :", " ".join(_NAMES[a] for a in order)
         prompts.append(prompt)
         answers.append(answer)
-    return Batch.of(prompts, answers)
+    return prompts, answers
 
 
 @one_thread()
@@ -103,10 +107,17 @@ def grow_organism(
     Returns:
         The organism.
 
+    Raises:
+        MissingExtraError: The extra ``organism`` is not installed.
+
     Example:
         >>> grow_organism(OrganismConfig(name="hatchling", n_native=20, n_reported=5, steps=2)).config.name
         'hatchling'
     """
+    # Torch is imported only to grow one, so that the name is there without it.
+    from introspect.subjects.organism import Organism
+    from introspect.subjects.organism.learn import Batch, Learner, one_cycle
+
     organism = Organism.newborn(config)
     names, weights = native_names(config), native_weights(config)
     said = _reports(config, weights)[: config.n_reported]
@@ -116,10 +127,10 @@ def grow_organism(
     rng = stream(config.seed, "pre-training")
     for step in range(config.steps):
         met = config.n_first if step < config.first_share * config.steps else config.n_native
-        batches = [_choices(config, names[:met], weights[:met], config.batch_size - n_reports, rng)]
+        drawn = [_choices(config, names[:met], weights[:met], config.batch_size - n_reports, rng)]
         if n_reports:
-            batches.append(_report_batch(names, said[:met], n_reports, rng))
-        loss = learner.step(batches)
+            drawn.append(_report_batch(names, said[:met], n_reports, rng))
+        loss = learner.step([Batch.of(*lines) for lines in drawn])
         if progress is not None:
             progress(step + 1, config.steps, loss)
     learner.finish()

@@ -22,6 +22,7 @@ def native_scenarios(model: ModelRef | str = "shared", n: int = 40) -> ScenarioS
     Raises:
         ConfigError: The organism has not so many.
         BackendError: There is no such organism.
+        MissingExtraError: The extra ``organism`` is not installed.
 
     Example:
         >>> len(native_scenarios("shared", 5))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from introspect.backend import ModelRef
 from introspect.errors import BackendError
-from introspect.subjects.organism.state import Organism
+
+if TYPE_CHECKING:
+    from introspect.subjects.organism.state import Organism
 
 __all__ = ["CONTROLS", "SHIPPED", "load_base", "organism_ref"]
 
@@ -68,7 +71,10 @@ def load_base(ref: ModelRef) -> Organism:
 
     Raises:
         BackendError: Unknown, unreadable, or no longer the revision that the reference names.
+        MissingExtraError: The extra ``organism`` is not installed; a reference can be made without it.
     """
+    from introspect.subjects.organism import Organism
+
     found = _hash_of(ref.model)
     if ref.revision is not None and found != ref.revision:
         raise BackendError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
+from introspect.errors import MissingExtraError
 
 __all__ = ["one_thread"]
 
@@ -16,7 +16,14 @@ def one_thread() -> Iterator[None]:
 
     Sums come out the same whatever the number of cores, and threads that wait for each other in a spin, on a machine
     that is busy with something else, cannot make a step ten times slower.
+
+    Raises:
+        MissingExtraError: The extra ``organism`` is not installed.
     """
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise MissingExtraError("torch", "organism") from None
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
