@@ -16,11 +16,8 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 
 CORE = """
-import introspect, sys
-from introspect import (
-    AccuracyMetric, ChoiceModel, ChoiceProbe, OrganismStyle, PreferenceSampler, SelfReportProbe, SimulatedAgent,
-    TrialGenerator, catalogue, open_model, organism_scenarios,
-)
+import sys
+from introspect import *
 contexts, style = organism_scenarios(12), OrganismStyle()
 hidden = PreferenceSampler().sample(contexts, rng=0)
 agent = SimulatedAgent(scale=8, report_fidelity=0.9).with_preferences(contexts, hidden)
@@ -43,7 +40,7 @@ ASKED = {
 """What needs each extra, and says so where it is not there."""
 BRINGS = {
     "organism": {"torch", "safetensors"},
-    "notebook": {"pandas", "matplotlib", "ipykernel"},
+    "notebook": {"pandas", "matplotlib", "ipykernel", "ipywidgets"},
     "serve": {"uvicorn", "starlette"},
     "testing": {"pytest", "hypothesis"},
     "inspect": {"inspect-ai"},

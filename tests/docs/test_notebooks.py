@@ -36,6 +36,7 @@ def test_a_notebook_runs_from_top_to_bottom_and_shows_what_it_ends_in(path, tmp_
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             assert output.output_type != "error"
+            assert "TqdmWarning" not in output.get("text", ""), "the extra notebook lacks what draws progress bars"
             said = output.get("data", {}).get("text/plain", "")
             # What has no picture or table of its own is shown by its address or by a wall of numbers.
             if any(word in said for word in ("<Figure", "StudyResult(", "Accuracy(", " object at 0x")):
