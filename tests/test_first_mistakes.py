@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import get_args
+
 import pytest
+from pydantic import BaseModel
 
 from introspect import (
+    Attribute,
     BackendError,
     ChatStyle,
     ChoiceProbe,
     ConfigError,
     FunctionBackend,
+    IntrospectError,
     MeasureError,
+    ModelRef,
+    Protocol,
     SimulatedAgent,
     Study,
+    StudyProtocol,
+    TrainingSpec,
     catalogue,
     open_model,
     plot_reports,
 )
 
+ROOMS = ("backend", "decision", "measure", "study", "training", "subjects", "bridges", "internals", "store", "analysis")
 MODEL = FunctionBackend(lambda request: "A", name="always-a", version="1")
 
 
@@ -51,3 +62,82 @@ def test_a_figure_of_the_wrong_thing_says_what_it_draws():
 def test_a_parameter_that_an_agent_does_not_have_is_told_with_the_nearest_one():
     with pytest.raises(BackendError, match="did you mean 'side_bias'"):
         SimulatedAgent(position_bias=3)
+
+
+def test_a_misspelt_field_of_any_record_is_named_with_what_was_meant_and_what_there_is():
+    for made, near in (
+        (lambda: ModelRef(provider="openai", modle="gpt"), "'modle', did you mean 'model'? (known: provider, model,"),
+        (lambda: StudyProtocol(n_instill=3), "'n_instill', did you mean 'n_instil'? (known: name, n_instil,"),
+        (lambda: TrainingSpec(epoch=3), "'epoch', did you mean 'epochs'? (known: epochs, batch_size,"),
+        (lambda: Protocol(name="mine", repotr={}), "'repotr', did you mean 'report'? (known: protocol, name,"),
+        (lambda: Attribute(nmae="power", low=0, high=1), "'nmae', did you mean 'name'? (known: name,"),
+    ):
+        with pytest.raises(IntrospectError) as caught:
+            made()
+        assert near in str(caught.value)
+        assert "is missing" not in str(caught.value)
+
+
+def test_a_misspelt_field_of_an_inner_record_is_told_with_the_fields_of_that_one():
+    with pytest.raises(ConfigError, match=r"'report\.ask\.reprots', did you mean 'reports'\? \(known: .*reports"):
+        Protocol(name="mine", report={"ask": {"reprots": 3}})
+
+
+def test_a_wrong_value_is_told_with_what_it_should_be():
+    with pytest.raises(ConfigError, match=r"StudyProtocol: n_instil: .*greater than or equal to 2, got 1$"):
+        StudyProtocol(n_instil=1)
+    with pytest.raises(ConfigError, match=r"StudyProtocol: rule: input should be 'linear'.*, got 'liner'$"):
+        StudyProtocol(rule="liner")
+
+
+def test_fields_without_their_names_are_told_with_an_example():
+    with pytest.raises(ConfigError, match=r"by name, got 2 without one. Write ModelRef\(provider=..., model=...\)"):
+        ModelRef("openai", "gpt-4o")
+
+
+def test_stored_text_that_is_no_record_is_told_in_words_too():
+    with pytest.raises(ConfigError, match=r"^ModelRef: field 'model' is missing$"):
+        ModelRef.model_validate_json('{"provider": "openai"}')
+    with pytest.raises(ConfigError, match=r"^ModelRef: invalid JSON"):
+        ModelRef.model_validate_json("provider: openai")
+
+
+def test_what_stands_in_a_mapping_given_by_mistake_is_not_repeated():
+    with pytest.raises(ConfigError) as caught:
+        ModelRef(provider="openai", model={"api_key": "sk-planted-1234567890"}, key="sk-planted-1234567890")
+    assert "planted" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def records() -> list[type[BaseModel]]:
+    """Every record that a user can get hold of by a public name, and those that these are made of."""
+    found: dict[type[BaseModel], None] = {}
+    rooms = ("introspect", *(f"introspect.{room}" for room in ROOMS))
+    for room in map(import_module, rooms):
+        things = [getattr(room, name) for name in room.__all__]
+        stack = [thing for thing in things if isinstance(thing, type) and issubclass(thing, BaseModel)]
+        while stack:
+            record = stack.pop()
+            if record not in found:
+                found[record] = None
+                stack += [part for field in record.model_fields.values() for part in inside(field.annotation)]
+    return list(found)
+
+
+def inside(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in inside(part)]
+
+
+def test_no_public_record_lets_an_error_of_pydantic_out():
+    """Pydantic's own names a class of its own, several lines and a page on the web."""
+    found = records()
+    assert len(found) > 30
+    for record in found:
+        for given in ({"no_such_field_anywhere": 1}, {name: object() for name in record.model_fields}):
+            for make in (lambda r=record, g=given: r(**g), lambda r=record, g=given: r.model_validate(g)):
+                with pytest.raises(IntrospectError) as caught:
+                    make()
+                assert "\n" not in str(caught.value), record
+                assert "pydantic" not in str(caught.value), record

@@ -12,9 +12,66 @@ from introspect.errors import MissingExtraError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["frame_of", "html_lines", "html_table", "interval_figure"]
+__all__ = [
+    "InNotebook",
+    "frame_of",
+    "html_lines",
+    "html_rows",
+    "html_table",
+    "interval_figure",
+    "r_words",
+    "short_repr",
+]
 
 _CELL = 'style="text-align:left;padding:1px 8px;vertical-align:top"'
+
+
+class InNotebook:
+    """Shows itself by its sentences where a notebook's cell ends in it."""
+
+    def sentences(self) -> Sequence[str]:
+        """What it says."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return html_lines(type(self).__name__, self.sentences())
+
+
+def short_repr(thing: object, text: str) -> str:
+    """A repr of one line, whatever the thing holds.
+
+    Example:
+        >>> short_repr(3, "of a kind"), len(short_repr(3, "x" * 1000))
+        ('int(of a kind)', 245)
+    """
+    text = " ".join(text.split())
+    return f"{type(thing).__name__}({text if len(text) <= 240 else text[:237] + '...'})"
+
+
+def r_words(r: float, low: float, high: float) -> str:
+    """r and its interval, as short as can be.
+
+    Example:
+        >>> r_words(0.4, 0.2, 0.55), r_words(math.nan, math.nan, math.nan)
+        ('r = +0.40 [+0.20, +0.55]', 'r undefined')
+    """
+    if not math.isfinite(r):
+        return "r undefined"
+    return f"r = {r:+.2f}" + (f" [{low:+.2f}, {high:+.2f}]" if math.isfinite(low) and math.isfinite(high) else "")
+
+
+def html_rows(title: str, rows: Sequence[Mapping[str, object]], note: str = "", most: int = 20) -> str:
+    """The first rows of a table, and how many more there are.
+
+    Example:
+        >>> "and 1 more" in html_rows("t", [{"a": 1}, {"a": 2}], most=1)
+        True
+    """
+    more = f"and {len(rows) - most} more. " if len(rows) > most else ""
+    names = list(rows[0]) if rows else []
+    return html_table(
+        title, names, ([row.get(name, "") for name in names] for row in rows[:most]), (more + note).strip()
+    )
 
 
 def html_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:
@@ -65,8 +122,8 @@ def interval_figure(
     return f'<svg width="320" height="48" role="img" aria-label="{told}" style="display:block">{"".join(parts)}</svg>'
 
 
-def frame_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """A data frame of rows.
+def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A data frame of rows; with the given columns even where there is no row.
 
     Raises:
         MissingExtraError: pandas is not installed.
@@ -75,7 +132,7 @@ def frame_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         import pandas as pd
     except ImportError:
         raise MissingExtraError("pandas", "notebook") from None
-    return pd.DataFrame(list(rows))
+    return pd.DataFrame(list(rows), columns=None if columns is None else list(columns))
 
 
 def _e(value: object) -> str:

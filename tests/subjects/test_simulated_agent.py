@@ -295,7 +295,7 @@ def test_a_prompt_in_no_known_style_fails_with_the_reason():
 @pytest.mark.parametrize(
     ("ref", "match"),
     [
-        (ModelRef(provider="simulated", model="x", settings={"lapse": 2}), "'lapse'"),
+        (ModelRef(provider="simulated", model="x", settings={"lapse": 2}), r"lapse: .* less than or equal to 1, got 2"),
         (ModelRef(provider="simulated", model="x", settings={"mood": 1}), "'mood'"),
         (ModelRef(provider="simulated", model="x", revision="999"), "version 999"),
         (ModelRef(provider="organism", model="x"), "'organism'"),

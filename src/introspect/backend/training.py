@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import ConfigDict, Field, JsonValue
 
+from introspect._checked import Checked
+from introspect._notebook import frame_of, short_repr
 from introspect.backend.wire import Message, canonical
-from introspect.errors import TrainingError
+from introspect.errors import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["TrainingExample", "TrainingSet", "TrainingSpec"]
 
 
-class TrainingExample(BaseModel):
+class TrainingExample(Checked):
     """A conversation whose last message is the assistant's answer, the only part that is trained on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +68,13 @@ class TrainingSet(Sequence[TrainingExample]):
     def __iter__(self) -> Iterator[TrainingExample]:
         return iter(self._examples)
 
+    def __repr__(self) -> str:
+        return short_repr(self, f"{len(self)} examples")
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per example: what was asked last, and the answer that is trained on."""
+        return frame_of({"prompt": e.prompt[-1].content, "answer": e.answer} for e in self)
+
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # slices and ints, as tuple does
         return self._examples[index]
 
@@ -83,9 +95,8 @@ class TrainingSet(Sequence[TrainingExample]):
             if line.strip():
                 try:
                     examples.append(TrainingExample.model_validate_json(line))
-                except ValidationError as error:
-                    first = error.errors()[0]
-                    raise TrainingError(f"line {number} is not a training example: {first['msg']}") from None
+                except ConfigError as error:
+                    raise TrainingError(f"line {number} is not a training example: {error}") from None
         return cls(examples)
 
     def save(self, path: Path | str) -> None:
@@ -101,7 +112,7 @@ class TrainingSet(Sequence[TrainingExample]):
         return cls.from_jsonl(Path(path).read_text(encoding="utf-8"))
 
 
-class TrainingSpec(BaseModel):
+class TrainingSpec(Checked):
     """How to train. Only what all trainers share has a name; the rest goes to `extra`, and into the hash.
 
     Attributes:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
+
+from introspect._checked import Checked
 
 __all__ = ["Capabilities", "Message", "ModelInfo", "ModelRef", "Reply", "ReplyStatus", "Request", "Usage", "canonical"]
 
@@ -19,7 +22,7 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-class _Wire(BaseModel):
+class _Wire(Checked):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
@@ -114,6 +117,12 @@ class ModelRef(_Wire):
     parent: ModelRef | None = None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     location: str | None = None
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        # The settings of a simulated agent are all that it knows.
+        for name, value in super().__repr_args__():
+            text = canonical(value) if name == "settings" else ""
+            yield name, value if len(text) <= 200 else f"{len(text):,} characters"
 
     def identity(self) -> dict[str, JsonValue]:
         """What makes this model this model: everything but where it lies and how it was made."""

@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from introspect._checked import Checked
 from introspect.backend.wire import ModelRef
 from introspect.decision.styles.base import PromptStyle
 from introspect.decision.trial_set import TrialSet
@@ -17,7 +18,7 @@ from introspect.measure.ask import request_of
 __all__ = ["RenderedPrompt", "export_white_box"]
 
 
-class RenderedPrompt(BaseModel):
+class RenderedPrompt(Checked):
     """A choice as the model is really given it.
 
     Attributes:

@@ -73,14 +73,12 @@ def _push(options: argparse.Namespace) -> int:
 def _ref(path: str) -> ModelRef:
     from pathlib import Path
 
-    from pydantic import ValidationError
-
     from introspect.backend.wire import ModelRef
-    from introspect.errors import BackendError
+    from introspect.errors import BackendError, ConfigError
 
     try:
         return ModelRef.model_validate_json(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
+    except (OSError, ConfigError) as error:
         line = str(error).splitlines()[0]
         raise BackendError(f"{path} is not a model reference: {line}. Write one with ref.model_dump_json().") from error
 

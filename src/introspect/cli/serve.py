@@ -44,8 +44,6 @@ def _port(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from pydantic import ValidationError
-
     from introspect.backend import TrainingSpec
     from introspect.backend.secrets import Secret
     from introspect.serve.config import ServeConfig
@@ -66,10 +64,8 @@ def _serve(options: argparse.Namespace) -> int:
     if options.training is not None:
         try:
             spec = TrainingSpec.model_validate_json(Path(options.training).read_text(encoding="utf-8"))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ConfigError(f"{options.training} holds no training settings: {where} {first['msg']}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{options.training} holds no training settings: {error}") from None
     config = ServeConfig(
         model=named_model(options.model), folder=Path(options.folder), name=options.name, key=key, spec=spec
     )

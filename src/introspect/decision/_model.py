@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, ConfigDict
 
-from introspect.errors import ScenarioError
+from introspect._checked import Checked
+from introspect.errors import IntrospectError, ScenarioError
 
 __all__ = ["Line", "Record", "Text"]
 
@@ -33,64 +34,16 @@ Text = Annotated[Line, AfterValidator(_not_empty)]
 """One line of text that says something."""
 
 
-class Record(BaseModel):
+class Record(Checked):
     """A frozen record whose validation errors are one-line `ScenarioError`s naming record and field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
+    _error: ClassVar[type[IntrospectError]] = ScenarioError
     _kind: ClassVar[str] = "record"
     _label: ClassVar[str] = "id"
 
-    def __init__(self, /, **data: Any) -> None:
-        try:
-            super().__init__(**data)
-        except ValidationError as error:
-            raise ScenarioError(self._sentence(data, error)) from None
-
-    @classmethod
-    def model_validate(cls, obj: Any, **kwargs: Any) -> Self:
-        """Like pydantic's, but raising ScenarioError."""
-        try:
-            return super().model_validate(obj, **kwargs)
-        except ValidationError as error:
-            raise ScenarioError(cls._sentence(obj, error)) from None
-
-    @classmethod
-    def model_validate_json(cls, json_data: str | bytes | bytearray, **kwargs: Any) -> Self:
-        """Like pydantic's, but raising ScenarioError."""
-        try:
-            return super().model_validate_json(json_data, **kwargs)
-        except ValidationError as error:
-            raise ScenarioError(cls._sentence(None, error)) from None
-
-    @classmethod
-    def _sentence(cls, data: object, error: ValidationError) -> str:
-        head = cls._kind
-        if isinstance(data, dict) and cls._label in data:
-            head += f" {_short(data[cls._label])}"
-        parts = [
-            _problem(cls, item["type"], item["loc"], item["msg"], item["input"])
-            for item in error.errors(include_url=False, include_context=False)
-        ]
-        # A nested record has already named itself and a wrapped call has already named this one.
-        if all(part.startswith(head + ":") for part in parts):
-            return "; ".join(parts)
-        return f"{head}: " + "; ".join(parts)
-
-
-def _short(value: object, limit: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def _problem(cls: type[BaseModel], kind: str, loc: tuple[int | str, ...], message: str, given: object) -> str:
-    field = ".".join(map(str, loc))
-    if kind == "value_error":
-        text = message.removeprefix("Value error, ")
-        return f"{field}: {text}" if field else text
-    if kind == "missing":
-        return f"field {field!r} is missing"
-    if kind == "extra_forbidden":
-        return f"unknown field {field!r} (known: {', '.join(cls.model_fields)})"
-    message = message[:1].lower() + message[1:]
-    return f"{field}: {message}, got {_short(given)}" if field else f"{message}, got {_short(given)}"
+    # Its own constructor, so that it is called for a record inside another too: then that names itself ("attribute
+    # 'price'"), and not its number in a list.
+    def __init__(self, /, *given: Any, **data: Any) -> None:
+        super().__init__(*given, **data)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from introspect._checked import Checked
 from introspect._random import stream
 from introspect.backend import Message, ModelBackend, Request, ask
 from introspect.errors import MeasureError
@@ -24,7 +25,7 @@ _HINTS = (
 _ASK = "Answer with one letter."
 
 
-class AblationSpec(BaseModel):
+class AblationSpec(Checked):
     """How questions with hints are made.
 
     Attributes:

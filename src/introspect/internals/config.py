@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
+from introspect._checked import Checked
 from introspect.backend.training import TrainingSpec
 from introspect.errors import ConfigError
 from introspect.internals.ablation import AblationSpec
@@ -21,7 +22,7 @@ __all__ = ["InternalsConfig", "Task"]
 Task = Literal["planted", "features", "patching", "ablation"]
 
 
-class InternalsConfig(BaseModel):
+class InternalsConfig(Checked):
     """What is studied, on which model, with which explainer and against which floors.
 
     Attributes:
@@ -89,17 +90,12 @@ class InternalsConfig(BaseModel):
             ConfigError: A setting is wrong; the message names it.
 
         Example:
-            >>> InternalsConfig.of({"task": "planted", "colour": 3})
+            >>> InternalsConfig.of({"task": "planted", "sead": 3})
             Traceback (most recent call last):
             ...
-            introspect.errors.ConfigError: the setting colour is wrong: Extra inputs are not permitted
+            introspect.errors.ConfigError: InternalsConfig: unknown field 'sead', did you mean 'seed'? (known: ...
         """
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "task"
-            raise ConfigError(f"the setting {where} is wrong: {first['msg']}") from None
+        return cls.model_validate(values)
 
     def to_yaml(self) -> str:
         """All settings."""

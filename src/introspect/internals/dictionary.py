@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch.nn import functional as F
 
+from introspect._checked import Checked
+from introspect._notebook import short_repr
 from introspect.errors import ConfigError, TrainingError
 
 __all__ = ["Dictionary", "DictionarySpec", "train_dictionary"]
@@ -20,7 +22,7 @@ __all__ = ["Dictionary", "DictionarySpec", "train_dictionary"]
 Floats = npt.NDArray[np.float32]
 
 
-class DictionarySpec(BaseModel):
+class DictionarySpec(Checked):
     """How a dictionary is trained.
 
     Attributes:
@@ -67,6 +69,10 @@ class Dictionary:
     explained: float = float("nan")
     seconds: float = 0.0
     tokens_per_second: float = 0.0
+
+    def __repr__(self) -> str:
+        latents, width = self.decoder.shape
+        return short_repr(self, f"{latents} latents of width {width}, {self.k} speak, {self.explained:.0%} explained")
 
     def encode(self, vectors: Floats, size: int = 4096) -> tuple[npt.NDArray[np.int64], Floats]:
         """Latents that speak, and how loudly: [rows, k] each, the loudest first; a silent one has 0."""

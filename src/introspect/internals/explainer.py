@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from introspect._checked import Checked
 from introspect.backend.local.forward import call, can_share
 from introspect.errors import ConfigError, MissingExtraError
 from introspect.internals.soft_map import MapKind, SoftMap
@@ -26,7 +27,7 @@ Floats = npt.NDArray[np.float32]
 _SHARED = 4  # a shared beginning shorter than this is not worth a pass of its own
 
 
-class ExplainerSpec(BaseModel):
+class ExplainerSpec(Checked):
     """What an explainer is made of and how it is trained.
 
     Attributes:

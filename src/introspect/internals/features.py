@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from introspect._checked import Checked
 from introspect.errors import MeasureError
 from introspect.internals.corpus import TokenStreams, corpus, read_tokens, words_of
 from introspect.internals.dictionary import Dictionary, DictionarySpec, train_dictionary
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 
-class FeaturesSpec(BaseModel):
+class FeaturesSpec(Checked):
     """How features are found and labelled.
 
     Attributes:

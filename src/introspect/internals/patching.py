@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from introspect._checked import Checked
 from introspect._random import stream
 from introspect.errors import MeasureError
 from introspect.internals.clean_run import CleanRun
@@ -25,7 +26,7 @@ __all__ = ["PatchingSpec", "build_patching", "recompute_patching", "stretches"]
 _ROLES = ("subject", "relation", "last")
 
 
-class PatchingSpec(BaseModel):
+class PatchingSpec(Checked):
     """How patches are made.
 
     Attributes:

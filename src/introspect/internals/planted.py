@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from introspect._checked import Checked
 from introspect._random import stream
 from introspect.errors import ConfigError
 from introspect.internals.row_table import Row, RowTable
@@ -20,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 _STEMS = ("I was thinking about {word}", "The next word is {word}", "She wrote down {word}")
 
 
-class PlantedSpec(BaseModel):
+class PlantedSpec(Checked):
     """How directions are planted.
 
     Attributes:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import string
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from introspect.backend import ModelRef, known_providers
 from introspect.errors import ConfigError
@@ -72,8 +69,8 @@ def named_model(text: str) -> ModelRef:
     if path.suffix == ".json" and path.is_file():
         try:
             return ModelRef.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValidationError, ValueError) as error:
-            raise ConfigError(f"{path} does not hold a model reference: {_first_line(error)}") from None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path} does not hold a model reference: {str(error).splitlines()[0]}") from None
     provider, _, model = text.partition("/")
     if not model and text in ("shared", "weak", "split"):
         provider, model = "organism", text
@@ -87,10 +84,3 @@ def named_model(text: str) -> ModelRef:
         f"unknown model {text!r}: give shared, weak or split, {', '.join(PACKAGED)}, PROVIDER/MODEL with one of the "
         f"providers {', '.join(known_providers())}, or a .json file with a model reference"
     )
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
-    return json.dumps(str(error).splitlines()[0])

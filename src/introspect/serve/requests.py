@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from introspect.backend import TrainingSpec
+from introspect.errors import ConfigError
 from introspect.serve.errors import ApiError, bad_request, of_validation
 
 __all__ = ["SPEC_KEY", "BatchBody", "JobBody", "parsed", "shown_hyperparameters", "spec_of"]
@@ -134,12 +135,8 @@ def spec_of(body: JobBody, auto: TrainingSpec) -> TrainingSpec:
         return auto.model_copy(update=wish)
     try:
         spec = TrainingSpec.model_validate_json(whole)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise bad_request(
-            f"metadata.{SPEC_KEY} holds no training settings: {'.'.join(map(str, first['loc']))} {first['msg']}",
-            "metadata",
-        ) from None
+    except ConfigError as error:
+        raise bad_request(f"metadata.{SPEC_KEY} holds no training settings: {error}", "metadata") from None
     for name, value in wish.items():
         # OpenAI's seeds are shorter than ours.
         if getattr(spec, name) != value and not (name == "seed" and spec.seed % 2**31 == value):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from introspect._checked import Checked
 from introspect.backend.training import TrainingSpec
 from introspect.decision.generator import Design
 from introspect.decision.rules.sampler import RuleKind
@@ -13,7 +14,7 @@ from introspect.decision.rules.sampler import RuleKind
 __all__ = ["StudyProtocol"]
 
 
-class StudyProtocol(BaseModel):
+class StudyProtocol(Checked):
     """How much of everything a study does. The defaults are the counts of arXiv 2505.17120.
 
     Attributes:

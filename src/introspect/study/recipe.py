@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue
 
 from introspect.backend.wire import ModelRef
 from introspect.decision import ChatStyle, DecisionScenario, OrganismStyle, ScenarioSet
@@ -93,7 +93,7 @@ def _made(name: str, value: Any) -> Any:
             if issubclass(made, BaseModel):
                 return made.model_validate(of)
             return made(**{str(field): _made(name, inner) for field, inner in of.items()})
-    except (TypeError, ValidationError, IntrospectError) as error:
+    except (TypeError, IntrospectError) as error:
         raise StoreError(f"the {name} of the study cannot be read: {error}") from error
     if kind == "own":
         raise StoreError(

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from introspect._checked import Checked
+from introspect._notebook import InNotebook
 from introspect._random import stream
 from introspect.backend.portal import collect
 from introspect.backend.protocol import ModelBackend
@@ -33,7 +35,7 @@ _SAME_LOGPROB = 1e-6
 _FEWEST = 12  # a canary of fewer prompts must not cry wolf about accuracy
 
 
-class Canary(BaseModel):
+class Canary(InNotebook, Checked):
     """What base and tuned model answered to a sample of the training prompts, at temperature 0.
 
     Attributes:

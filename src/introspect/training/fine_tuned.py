@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
+from introspect._checked import Checked
+from introspect._notebook import InNotebook, short_repr
 from introspect.backend.training import TrainingSpec
 from introspect.backend.wire import ModelRef
 from introspect.training.canary import Canary
@@ -13,7 +15,7 @@ from introspect.training.verdict import Verdict
 __all__ = ["FineTuned"]
 
 
-class FineTuned(BaseModel):
+class FineTuned(InNotebook, Checked):
     """A tuned model and what is known about how it came about.
 
     Attributes:
@@ -43,7 +45,21 @@ class FineTuned(BaseModel):
     steps: int
     canary: Canary | None = None
     verdict: Verdict | None = None
-    losses: tuple[float, ...] = ()
+    losses: tuple[float, ...] = Field(default=(), repr=False)
     rates: tuple[RateTrial, ...] = ()
-    trajectory: tuple[dict[str, JsonValue], ...] = ()
+    trajectory: tuple[dict[str, JsonValue], ...] = Field(default=(), repr=False)
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        took = f", {self.verdict.status}" if self.verdict is not None else ""
+        return short_repr(self, f"{self.ref}, {self.n_examples:,} examples, {self.steps:,} steps{took}")
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def sentences(self) -> list[str]:
+        """What was trained, what came of it, and what should be looked at."""
+        lines = [f"{self.ref} was trained from {self.base} on {self.n_examples:,} examples, in {self.steps:,} steps."]
+        for part in (self.canary, self.verdict):
+            lines += [] if part is None else part.sentences()
+        return [*lines, *self.warnings]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from introspect._checked import Checked
 from introspect.backend.training import TrainingSpec
 from introspect.errors import TrainingError
 
@@ -19,7 +20,7 @@ SHARE, FEWEST_STEPS = 0.2, 20
 """Part of a training that each rate gets, and its fewest gradient steps."""
 
 
-class RateTrial(BaseModel):
+class RateTrial(Checked):
     """What a short training at one learning rate came to.
 
     Attributes:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from pydantic import ValidationError
-
 from introspect.backend.wire import ModelInfo, Reply, Request
-from introspect.errors import StoreError
+from introspect.errors import ConfigError, StoreError
 from introspect.store import ReplyRow, Store
 
 __all__ = ["StoredReplies"]
@@ -84,10 +82,9 @@ class StoredReplies:
         for key, text in texts.items():
             try:
                 replies[key] = Reply.model_validate_json(text)
-            except ValidationError as error:
+            except ConfigError as error:
                 raise StoreError(
-                    f"{self._store.path}: reply {key} cannot be read by this version of introspect: "
-                    f"{error.errors()[0]['msg']}"
+                    f"{self._store.path}: reply {key} cannot be read by this version of introspect: {error}"
                 ) from error
         return replies
 

@@ -8,8 +8,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from introspect._checked import Checked
+from introspect._notebook import InNotebook
 from introspect.training.canary import Canary
 
 __all__ = ["Cause", "Verdict", "judge"]
@@ -24,7 +26,7 @@ _TOLD = 0.25  # causes less likely than this are not worth a sentence
 _FEW = 100  # examples per context; all recorded runs that took had more
 
 
-class Cause(BaseModel):
+class Cause(Checked):
     """Why instilling may have failed.
 
     Attributes:
@@ -43,7 +45,7 @@ class Cause(BaseModel):
     advice: str
 
 
-class Verdict(BaseModel):
+class Verdict(InNotebook, Checked):
     """Whether instilling took, on choices that were not trained on.
 
     Attributes:

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from organism_recipes import TINY
-from pydantic import ValidationError
 
 from introspect.decision import OrganismStyle, organism_scenarios
 from introspect.decision.prompt import ChatMessage, PromptContent
 from introspect.decision.styles.content import trial_of
-from introspect.subjects.organism import Organism, OrganismConfig, grow, grow_organism
+from introspect.errors import ConfigError
+from introspect.subjects.organism import Organism, OrganismConfig, grow, grow_organism, learn
 from introspect.subjects.organism.grow import native_names, native_weights
 
 LOTS = {s.chooser: s for s in organism_scenarios(TINY.n_native, prefix="n")}
@@ -28,7 +28,7 @@ class Line(NamedTuple):
 def lines() -> list[Line]:
     """Everything that pre-training shows an organism, in 40 steps."""
     shown: list[Line] = []
-    make = grow.Batch.of
+    make = learn.Batch.of
 
     def watched(prompts, answers):
         for prompt, answer in zip(prompts, answers, strict=True):
@@ -36,7 +36,7 @@ def lines() -> list[Line]:
         return make(prompts, answers)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grow.Batch, "of", watched)
+        patch.setattr(learn.Batch, "of", watched)
         grow_organism(TINY.model_copy(update={"report_share": 0.5}))
     return shown
 
@@ -153,5 +153,5 @@ def test_an_organism_without_any_report_can_be_grown() -> None:
     ],
 )
 def test_recipes_that_make_no_organism_are_refused(changes: dict, said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(ConfigError, match=said):
         OrganismConfig(**{"name": "mine"} | changes)

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
-
 from introspect.backend.wire import Message, ModelInfo, Reply, Request
 from introspect.decision import ChatMessage, PromptStyle, ScenarioSet
-from introspect.errors import PromptError
+from introspect.errors import ConfigError, PromptError
 from introspect.measure.ask import status_of
 from introspect.store import ReplyRow, Store
 
@@ -88,7 +86,7 @@ def collect_replies(
             models[row.model] = _model_name(row.model, model_names)
         try:
             request, reply = Request.model_validate_json(row.request), Reply.model_validate_json(row.reply)
-        except ValidationError:
+        except ConfigError:
             continue  # of a version whose records this one cannot read; counted nowhere else either
         said = json.dumps([[m.role, m.content] for m in request.messages])
         if said not in prompts:
@@ -188,6 +186,6 @@ def _cut(text: str) -> str:
 def _model_name(text: str, names: dict[str, str]) -> tuple[str, str]:
     try:
         info = ModelInfo.model_validate_json(text)
-    except ValidationError:
+    except ConfigError:
         return "unknown model", ""
     return names.get(info.key, str(info.ref)), info.key

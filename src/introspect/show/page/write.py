@@ -14,8 +14,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from introspect._version import __version__
 from introspect.backend.wire import ModelRef
 from introspect.decision import PromptStyle, ScenarioSet
@@ -109,7 +107,7 @@ def _model_names(result: Mapping[str, Any]) -> dict[str, str]:
     seeds = [s for s in result.get("seeds") or () if isinstance(s, dict)]
     for seed in seeds:
         for name, ref in (seed.get("models") or {}).items():
-            with suppress(ValidationError):
+            with suppress(ConfigError):
                 shown = name if name == "untuned" or len(seeds) == 1 else f"{name}, seed {seed.get('seed')}"
                 names[ModelRef.model_validate(ref).key] = shown
     return names
@@ -299,7 +297,7 @@ def _cell(value: Any, form: str) -> str:
 def _ref(ref: Any) -> str:
     try:
         return str(ModelRef.model_validate(ref))
-    except ValidationError:
+    except ConfigError:
         return "a study"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from introspect._checked import raw_validate
 from introspect.study.controls.base import Control
 
 __all__ = ["CONTROLS", "check_word", "control"]
@@ -57,7 +58,7 @@ def check_word(word: str, settings: dict[str, Any]) -> None:
         raise ValueError(f"there is no control {word!r}; {remedy}")
     options = control(word).Options
     try:
-        options.model_validate(settings)
+        raw_validate(options, settings)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))

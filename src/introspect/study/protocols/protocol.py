@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
+from introspect._checked import raw_validate
+from introspect._notebook import short_repr
 from introspect.backend.wire import canonical
 from introspect.errors import ConfigError
 from introspect.study.protocols.sections import Contexts, ControlWord, Draw, Instil, Measure, Report, Score, Section
@@ -86,6 +88,13 @@ class Protocol(Section):
     def __hash__(self) -> int:
         return hash(self.hash)
 
+    def __repr__(self) -> str:
+        words = ", ".join(control.word for control in self.controls) or "no controls"
+        return short_repr(self, f"{self.name!r}, {self.hash[:19]}, {words}, seeds {list(self.seeds)}")
+
+    def __str__(self) -> str:
+        return repr(self)
+
     def where(self, *path: str | int) -> str:
         """Where a setting stands: file and line, where it was read from a file."""
         return f"protocol {self.name!r}" if self._lines is None else self._lines.where(path)
@@ -159,12 +168,10 @@ class Protocol(Section):
 
     @classmethod
     def _read(cls, data: Any, lines: Lines) -> Self:
-        from pydantic import ValidationError
-
         if not isinstance(data, dict):
             raise ConfigError(f"{lines.source}: expected a mapping with at least a name, got {type(data).__name__}")
         try:
-            made = cls.model_validate(data)
+            made = raw_validate(cls, data)
             made._lines = lines
             return made
         except ValidationError as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_serializer, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_serializer, model_validator
 
+from introspect._checked import Checked
 from introspect.backend.training import TrainingSpec
 from introspect.decision.generator import Design
 from introspect.decision.rules.sampler import RuleKind
@@ -13,7 +14,7 @@ from introspect.decision.rules.sampler import RuleKind
 __all__ = ["Ask", "Contexts", "ControlWord", "Draw", "Fold", "Instil", "Measure", "Report", "Score", "Section", "Train"]
 
 
-class Section(BaseModel):
+class Section(Checked):
     """Frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from introspect._checked import did_you_mean, known_at, place_of
 from introspect.errors import ConfigError
 
 __all__ = ["Lines", "read_lines", "told"]
@@ -82,12 +81,10 @@ def told(error: ValidationError, lines: Lines, model: type[BaseModel]) -> str:
     problems = error.errors()
     # Of a value that may be of several kinds, what is wrong with the kind that it is comes last.
     first = problems[0] if problems[0]["loc"][-1:] != ("int",) else problems[-1]
-    path = _in_text(first["loc"])
+    path = place_of(first["loc"])
     name = ".".join(map(str, path))
     if first["type"] == "extra_forbidden":
-        known = _keys_at(model, path[:-1])
-        close = difflib.get_close_matches(str(path[-1]), known, 1)
-        remedy = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        remedy = did_you_mean(str(path[-1]), known_at(model, path[:-1]))
         section = ".".join(map(str, path[:-1])) or "protocol"
         return f"{lines.where(path)}: {section}: unknown key {path[-1]!r}; {remedy}"
     message = first["msg"].removeprefix("Value error, ")
@@ -99,35 +96,3 @@ def told(error: ValidationError, lines: Lines, model: type[BaseModel]) -> str:
         return f"{lines.where(path)}: {name}: {message}"
     given = "" if first["type"] == "missing" else f"; got {first['input']!r:.60}"
     return f"{lines.where(path)}: {name}: {message[:1].lower()}{message[1:]}{given}"
-
-
-def _in_text(loc: tuple[int | str, ...]) -> Path:
-    """An error's place without the names of union members that pydantic adds."""
-    path: list[int | str] = []
-    for part in loc:
-        if isinstance(part, str) and (part in ("int", "str") or part.startswith("tuple[") or part.endswith("]")):
-            continue
-        path.append(part)
-    return tuple(path)
-
-
-def _keys_at(model: type[BaseModel], path: Path) -> list[str]:
-    for part in path:
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(part)
-        inner = _model_in(field.annotation) if field else None
-        if inner is None:
-            return []
-        model = inner
-    return list(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type):
-        return annotation if issubclass(annotation, BaseModel) else None
-    for part in typing.get_args(annotation):
-        found = _model_in(part)
-        if found is not None:
-            return found
-    return None

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, JsonValue, PrivateAttr, ValidationError, field_validator, model_validator
 
+from introspect._checked import raw_validate
 from introspect.backend.wire import canonical
 from introspect.errors import BackendError, ConfigError
 from introspect.study.protocols import Protocol, backend_ref, named_protocol
@@ -185,7 +186,7 @@ class Sweep(Section):
         if not isinstance(data, dict):
             raise ConfigError(f"{source}: expected a mapping with at least name and models, got {type(data).__name__}")
         try:
-            made = cls.model_validate(data)
+            made = raw_validate(cls, data)
         except ValidationError as error:
             raise ConfigError(told(error, lines, cls)) from None
         made._lines = lines

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from introspect._checked import Checked
 
 __all__ = ["OrganismConfig"]
 
 
-class OrganismConfig(BaseModel):
+class OrganismConfig(Checked):
     """The recipe of a tiny model whose relation between choosing and reporting is known, because we made it.
 
     Attributes:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
+from introspect._checked import Checked
 from introspect.backend.wire import ModelRef
 from introspect.decision.preference import Preference
 from introspect.decision.prompt import PromptContent
 from introspect.decision.scenario import DecisionScenario
-from introspect.errors import BackendError, ScenarioError
+from introspect.errors import BackendError, IntrospectError, ScenarioError
 from introspect.subjects.simulated.chance import gumbel, normal, unit
 from introspect.subjects.simulated.memory import ContextMemory, Gauge, context_key, encode
 
@@ -24,7 +24,7 @@ __all__ = ["BEHAVIOUR", "SimulatedAgent"]
 BEHAVIOUR = "1"
 
 
-class SimulatedAgent(BaseModel):
+class SimulatedAgent(Checked):
     """All that a simulated agent is: plain parameters, which a `ModelRef` carries in its settings.
 
     **Choices.** The utility of an option is the sum over predictors of weight x position in the attribute's
@@ -72,6 +72,8 @@ class SimulatedAgent(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    _error: ClassVar[type[IntrospectError]] = BackendError
+
     name: str = Field(default="agent", min_length=1)
     seed: int = Field(default=0, ge=0)
     scale: float = Field(default=10.0, ge=0, allow_inf_nan=False)
@@ -84,13 +86,7 @@ class SimulatedAgent(BaseModel):
     report_sharing: float = Field(default=1.0, ge=0, le=1)
     report_half: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     logprobs: bool = False
-    contexts: dict[str, ContextMemory] = Field(default_factory=dict)
-
-    def __init__(self, **parameters: Any) -> None:
-        try:
-            super().__init__(**parameters)
-        except ValidationError as error:
-            raise BackendError(f"SimulatedAgent: {_problem(error)}") from None
+    contexts: dict[str, ContextMemory] = Field(default_factory=dict, repr=False)
 
     # As a reference
 
@@ -290,14 +286,3 @@ class SimulatedAgent(BaseModel):
             return self.report_fidelity, self.report_noise
         fidelity = self.report_fidelity if memory.fidelity is None else memory.fidelity
         return fidelity, self.report_noise if memory.noise is None else memory.noise
-
-
-def _problem(error: ValidationError) -> str:
-    """The first problem in a line, without a link to pydantic's pages."""
-    first = error.errors(include_url=False)[0]
-    where, said = ".".join(map(str, first["loc"])), first["msg"]
-    if first["type"] == "extra_forbidden":
-        names = sorted(SimulatedAgent.model_fields)
-        near = difflib.get_close_matches(where, names, 1)
-        said = f"there is no such parameter; did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
-    return f"setting {where!r}: {said}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from introspect._checked import Checked
 from introspect.backend.wire import canonical
 from introspect.decision.attribute import Attribute
 from introspect.decision.prompt import AttributeText, PromptContent
@@ -27,7 +28,7 @@ def context_key(chooser: str, item: str) -> str:
     return canonical([chooser, item])
 
 
-class Gauge(BaseModel):
+class Gauge(Checked):
     """How an agent reads one attribute's values: a range, or levels.
 
     Attributes:
@@ -67,7 +68,7 @@ class Gauge(BaseModel):
         return (value - self.low) / self.width
 
 
-class ContextMemory(BaseModel):
+class ContextMemory(Checked):
     """One context in an agent's memory.
 
     Attributes:
