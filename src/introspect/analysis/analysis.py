@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import JsonValue
 
+from introspect._notebook import frame_of, html_lines, short_repr
 from introspect._random import RNG, root_seed
 from introspect.analysis.choices import CHOICE_COLUMNS, CHOICE_EXTRAS, read_choices
 from introspect.analysis.reports import (
@@ -33,6 +34,9 @@ from introspect.measure.diagnosis import Diagnosis, diagnose
 from introspect.measure.learned_weights import LearnedWeights
 from introspect.measure.pooled_z import PooledZ, pooled_z
 from introspect.measure.report_table import ReportTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["FIELDS", "Analysis", "ArmAnalysis", "Compat", "analyse"]
 
@@ -73,6 +77,12 @@ class ArmAnalysis:
     reports: ReportTable = field(repr=False)
     diagnosis: Diagnosis = field(repr=False)
     compat: PooledZ | None = None
+
+    def __repr__(self) -> str:
+        return short_repr(self, f"{self.name!r}: {self.accuracy!r}")
+
+    def _repr_html_(self) -> str:
+        return self.accuracy._repr_html_() + html_lines(self.name, self.diagnostics())
 
     def diagnostics(self) -> list[str]:
         """What to know before believing a number, in sentences."""
@@ -152,6 +162,18 @@ class Analysis:
 
     def __getitem__(self, arm: str) -> ArmAnalysis:
         return self.arms[arm]
+
+    def __repr__(self) -> str:
+        return short_repr(self, "; ".join(f"{name!r}: {arm.accuracy!r}" for name, arm in self.arms.items()))
+
+    def _repr_html_(self) -> str:
+        told = [f"{name} was not compared: {why}." for name, why in self.unmatched.items()]
+        return "".join(arm._repr_html_() for arm in self.arms.values()) + html_lines("", [*told, *self.notes])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per arm, with the `FIELDS`; undefined ones are missing."""
+        found = [(name, arm.to_dict()) for name, arm in self.arms.items()]
+        return frame_of([{"arm": name, **{k: row[k] for k in FIELDS}} for name, row in found], ("arm", *FIELDS))
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The one object that `--json` prints."""

@@ -7,6 +7,7 @@ import inspect
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+from introspect._notebook import short_repr
 from introspect.backend.wire import Capabilities, Message, ModelInfo, ModelRef, Reply, Request
 from introspect.errors import BackendError, FatalBackendError
 
@@ -57,6 +58,7 @@ class FunctionBackend:
             if given is not None and not (isinstance(given, str) and given):
                 raise BackendError(f"the {what} of a FunctionBackend must be a non-empty string, got {given!r}")
         self._fn = fn
+        self._said = f"{name or getattr(fn, '__name__', 'a function')!r}, version {version!r}"
         self._concurrency = concurrency
         known = name is not None and version is not None
         self._info = ModelInfo(
@@ -67,6 +69,9 @@ class FunctionBackend:
                 settings={} if known else {"cache": False},
             )
         )
+
+    def __repr__(self) -> str:
+        return short_repr(self, self._said)
 
     @property
     def info(self) -> ModelInfo:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from introspect._notebook import InNotebook
 from introspect.decision.scenario import DecisionScenario
 
 __all__ = ["LeakageReport", "check_leakage"]
 
 
 @dataclass(frozen=True)
-class LeakageReport:
+class LeakageReport(InNotebook):
     """What two sets of scenarios have in common, after case, spaces, hyphens and underscores are evened out.
 
     Attributes:

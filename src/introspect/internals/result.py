@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from introspect._notebook import html_rows, short_repr
 from introspect.internals.clustered import Estimate
 from introspect.internals.row_table import Recheck
 from introspect.internals.scores import Scores
@@ -72,6 +73,13 @@ class InternalsResult:
              **_numbers(value), "excludes 0": value.excludes_zero}
             for name, figures in self.against.items() for figure, value in figures.items()
         ]  # fmt: skip
+
+    def __repr__(self) -> str:
+        return short_repr(self, f"{self.task} on {self.model}: {len(self.arms)} arms, judged by {self.main}")
+
+    def _repr_html_(self) -> str:
+        rows = [row for row in self.rows() if row["figure"] == self.main]
+        return html_rows(f"{self.task} on {self.model}", rows, " ".join(self.notes.values()))
 
     def to_frame(self) -> pd.DataFrame:
         """`rows` as a data frame."""

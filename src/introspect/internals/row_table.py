@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
 
+from introspect._notebook import html_rows, short_repr
 from introspect.errors import MeasureError
 
 if TYPE_CHECKING:
@@ -140,6 +141,14 @@ class RowTable:
     def to_jsonl(self) -> str:
         """One line a row."""
         return "".join(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n" for line in self.to_json())
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {split}" for split, n in self.counts().items())
+        return short_repr(self, f"{self.task}, {len(self)} rows: {counts}")
+
+    def _repr_html_(self) -> str:
+        rows = [{"split": r.split, "group": r.group, "truth": r.truth, "before": r.before} for r in self.rows]
+        return html_rows(repr(self), rows, most=10)
 
     def to_frame(self) -> pd.DataFrame:
         """One row a question."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import JsonValue
 
-from introspect._notebook import html_lines, interval_figure
+from introspect._notebook import frame_of, html_lines, interval_figure, r_words, short_repr
 from introspect.measure import accuracy_words
 from introspect.measure.baselines import FLAT, Baselines
 from introspect.measure.ceiling import Ceiling
@@ -180,8 +180,6 @@ class Accuracy:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per number: name, value, ends of its interval where it has one, and why it is undefined."""
-        import pandas as pd
-
         numbers = self._numbers()
         rows = []
         for name, value in numbers.items():
@@ -192,7 +190,11 @@ class Accuracy:
             reason = self.reason(name) if math.isnan(float(value)) else ""
             low, high = ends if isinstance(ends, Interval) else _none()
             rows.append({"name": name, "value": float(value), "low": low, "high": high, "reason": reason})
-        return pd.DataFrame(rows, columns=["name", "value", "low", "high", "reason"])
+        return frame_of(rows, ["name", "value", "low", "high", "reason"])
+
+    def __repr__(self) -> str:
+        over = f"over {self.n_contexts} contexts, coverage {self.coverage:.0%}"
+        return short_repr(self, f"{r_words(self.pooled_r, *self.pooled_interval)} {over}")
 
     def _repr_html_(self) -> str:
         i, q = self.pooled_interval, self.shuffle_quantiles

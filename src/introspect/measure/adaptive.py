@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from introspect._notebook import InNotebook, frame_of, short_repr
 from introspect._random import RNG, root_seed
 from introspect.backend.portal import run_sync
 from introspect.backend.protocol import ModelBackend
@@ -25,6 +26,9 @@ from introspect.measure.choice_probe import ChoiceProbe
 from introspect.measure.choice_table import ChoiceTable
 from introspect.measure.learned_weights import LearnedWeights
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["AdaptiveProbe", "AdaptiveRun"]
 
 Floats = NDArray[np.float64]
@@ -34,7 +38,7 @@ _Rounds = Generator[TrialSet, ChoiceTable, "AdaptiveRun"]
 
 
 @dataclass(frozen=True)
-class AdaptiveRun:
+class AdaptiveRun(InNotebook):
     """What an adaptive measurement asked, and how it closed in.
 
     Attributes:
@@ -50,6 +54,17 @@ class AdaptiveRun:
     weights: LearnedWeights
     n_trials: NDArray[np.int64]
     width: Floats
+
+    def __repr__(self) -> str:
+        return short_repr(self, self.sentences()[0])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per round and scenario: trials shown so far, and the widest interval where it was computed."""
+        return frame_of(
+            {"round": k + 1, "scenario_id": name, "n_trials": int(shown), "width": float(width)}
+            for k, row in enumerate(zip(self.n_trials, self.width, strict=True))
+            for name, shown, width in zip(self.weights.scenario_ids, *row, strict=True)
+        )
 
     def sentences(self) -> list[str]:
         """How the intervals narrowed, in words."""

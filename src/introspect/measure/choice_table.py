@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from introspect._notebook import html_lines
+from introspect._notebook import html_lines, short_repr
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.trial import Trial
 from introspect.decision.trial_set import TrialSet
@@ -242,6 +242,9 @@ class ChoiceTable:
     def to_frame(self) -> pd.DataFrame:
         """The same as `to_pandas`: every table of the library has a `to_frame`."""
         return self.to_pandas()
+
+    def __repr__(self) -> str:
+        return short_repr(self, f"{len(self)} choices in {len(self.trials.scenarios)} scenarios, model {self.model!r}")
 
     def _repr_html_(self) -> str:
         return html_lines(f"Choices ({len(self)} rows)", self.sentences())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from introspect._notebook import InNotebook, frame_of, short_repr
 from introspect._random import RNG, root_seed
 from introspect.decision.preference import Preference
 from introspect.decision.trial_set import TrialSet
@@ -63,7 +64,7 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis:
+class Diagnosis(InNotebook):
     """Findings, and the measurements behind them.
 
     Attributes:
@@ -122,9 +123,10 @@ class Diagnosis:
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per finding."""
-        import pandas as pd
+        return frame_of([asdict(f) for f in self.findings], list(Finding.__dataclass_fields__))
 
-        return pd.DataFrame([asdict(f) for f in self.findings], columns=list(Finding.__dataclass_fields__))
+    def __repr__(self) -> str:
+        return short_repr(self, f"{len(self)} findings in {len(self.scenario_ids)} scenarios")
 
 
 def diagnose(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from introspect._notebook import html_lines
+from introspect._notebook import frame_of, html_lines, short_repr
 from introspect._random import RNG, root_seed, stream
 from introspect.decision.preference import Preference
 from introspect.errors import MeasureError
@@ -255,6 +255,9 @@ class LearnedWeights:
         """The same as `to_pandas`: every table of the library has a `to_frame`."""
         return self.to_pandas()
 
+    def __repr__(self) -> str:
+        return short_repr(self, f"{len(self)} scenarios, estimator {self.estimator!r}, model {self.model!r}")
+
     def _repr_html_(self) -> str:
         return html_lines(f"Learned weights ({len(self)} scenarios)", self.sentences())
 
@@ -263,8 +266,6 @@ class LearnedWeights:
 
         Covariances with the scenario's terms are a JSON list in the column `covariance`, so nothing is lost.
         """
-        import pandas as pd
-
         rows = []
         for i in range(len(self)):
             entry = self._row(i)
@@ -293,7 +294,7 @@ class LearnedWeights:
                         "n_effective": entry.get("n_effective", math.nan),
                     }
                 )
-        return pd.DataFrame(rows)
+        return frame_of(rows)
 
     @classmethod
     def from_pandas(cls, frame: pd.DataFrame) -> LearnedWeights:

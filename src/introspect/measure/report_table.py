@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from introspect._notebook import html_lines
+from introspect._notebook import html_lines, short_repr
 from introspect.decision.trial import Trial
 from introspect.errors import MeasureError
 from introspect.measure.tabular import frame_of, number, read_csv, read_jsonl, require, write_csv, write_jsonl
@@ -265,6 +265,9 @@ class ReportTable:
     def to_frame(self) -> pd.DataFrame:
         """The same as `to_pandas`: every table of the library has a `to_frame`."""
         return self.to_pandas()
+
+    def __repr__(self) -> str:
+        return short_repr(self, f"{len(self)} reports on {len(self.scenario_ids)} scenarios, model {self.model!r}")
 
     def _repr_html_(self) -> str:
         return html_lines(f"Reports ({len(self)} rows)", self.sentences())

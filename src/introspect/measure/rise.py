@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import JsonValue
 
+from introspect._notebook import InNotebook
 from introspect._random import RNG, root_seed, stream
 from introspect.measure.intervals import difference_interval
 from introspect.measure.moments import Moments, correlation
@@ -17,7 +18,7 @@ __all__ = ["Rise", "common", "rise_between"]
 
 
 @dataclass(frozen=True)
-class Rise:
+class Rise(InNotebook):
     """Pooled r before and after, on the contexts that both can be scored on.
 
     Attributes:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from introspect.errors import MeasureError
+from introspect.errors import MeasureError, MissingExtraError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,10 @@ def frame_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.Da
     """A data frame of rows. Columns with text hold objects: a raw reply may contain half a surrogate pair, which
     Arrow's strings refuse.
     """
-    import pandas as pd
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingExtraError("pandas", "notebook") from None
 
     def column(values: list[Any]) -> Any:
         return pd.Series(values, dtype=object if any(isinstance(v, str) for v in values) else None)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from introspect._notebook import InNotebook
 from introspect._random import RNG, root_seed, stream
 from introspect.errors import MeasureError
 from introspect.measure.accuracy import Accuracy
@@ -26,7 +27,7 @@ FEW_SEEDS = 5
 
 
 @dataclass(frozen=True)
-class TwoLevel:
+class TwoLevel(InNotebook):
     """A number averaged over training runs, with its interval over (seed, context).
 
     Attributes:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from introspect._notebook import short_repr
 from introspect.errors import StoreError
 from introspect.store.connection import Connection, Durability
 from introspect.store.jobs import Jobs
@@ -97,6 +98,9 @@ class Store(ReplyTables):
                 f"{target} cannot be made: {error.strerror} ({error.filename}); give another path"
             ) from error
         return cls(Connection(target, timeout, durability))
+
+    def __repr__(self) -> str:
+        return short_repr(self, str(self.path))
 
     @staticmethod
     def check(path: Path | str) -> None:

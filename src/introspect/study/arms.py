@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import JsonValue
 
+from introspect._notebook import frame_of, html_lines, short_repr
 from introspect.measure import (
     Accuracy,
     AccuracyMetric,
@@ -23,6 +25,9 @@ from introspect.measure import (
 from introspect.study.seed_data import SeedData
 
 _Choices = Sequence[tuple[ChoiceTable, Sequence[str] | None]]
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["ARMS", "Arm", "arms_of", "drift_of", "rises_of"]
 
@@ -59,6 +64,22 @@ class Arm:
     learned_vs_target_r: float
     said: Mapping[str, tuple[float, ...]]
     learned: Mapping[str, tuple[float, ...]]
+
+    def __repr__(self) -> str:
+        return short_repr(self, f"{self.name!r}: {self.accuracy!r}")
+
+    def _repr_html_(self) -> str:
+        return html_lines(f"{self.name}: reports of {self.reports_from}, weights of {self.weights_from}", ()) + (
+            self.accuracy._repr_html_()
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per weight: its context, what was said, what was measured; both with their largest at 100."""
+        return frame_of(
+            {"scenario_id": name, "predictor": k, "said": said, "learned": learned}
+            for name, row in self.said.items()
+            for k, (said, learned) in enumerate(zip(row, self.learned[name], strict=True))
+        )
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The row that tables and JSON show; undefined numbers are null."""

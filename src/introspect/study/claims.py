@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import JsonValue
 
+from introspect._notebook import html_lines
 from introspect.measure import Interval
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class Claim:
         elif self.alternative:
             text += f" Not excluded: {self.alternative}; the control {self.control!r} would tell."
         return text
+
+    def _repr_html_(self) -> str:
+        return html_lines("Claim", [str(self)])
 
     def to_dict(self) -> dict[str, JsonValue]:
         """Plain JSON; undefined is null."""

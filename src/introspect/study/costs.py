@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
+from introspect._notebook import frame_of, html_rows, short_repr
 from introspect._random import stream
 from introspect.decision import DecisionScenario, PromptStyle, ScenarioSet, Trial, TrialGenerator
 from introspect.study.protocol import StudyProtocol
 from introspect.training import FineTuner
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["StagePlan", "StudyPlan", "plan_study"]
 
@@ -51,6 +56,16 @@ class StudyPlan:
     def total(self, field: str) -> int:
         """Sum of one column over stages and seeds."""
         return self.n_seeds * sum(int(getattr(stage, field)) for stage in self.stages)
+
+    def __repr__(self) -> str:
+        return short_repr(self, f"{len(self.stages)} stages, {self.n_seeds} seeds, {self.total('calls'):,} calls")
+
+    def _repr_html_(self) -> str:
+        return html_rows("Plan of one seed", [asdict(s) for s in self.stages], self.sentences()[-1], most=60)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per stage of one seed."""
+        return frame_of(asdict(stage) for stage in self.stages)
 
     def sentences(self) -> list[str]:
         """The plan in words, a table and its sum."""

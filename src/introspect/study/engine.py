@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
+from introspect._notebook import html_lines, short_repr
 from introspect._version import __version__
 from introspect.backend.registry import trainer_for
 from introspect.backend.wire import ModelRef
@@ -31,6 +32,8 @@ from introspect.study.surroundings import surroundings
 from introspect.study.watch import SilentWatcher, Watcher
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from introspect.backend import Budget
 
 __all__ = ["ProtocolRun", "RunResult"]
@@ -55,6 +58,18 @@ class RunResult:
     changes: tuple[str, ...]
     departures: tuple[Departure, ...]
     folder: Path
+
+    def __repr__(self) -> str:
+        done = f"{self.count('computed')} computed, {self.count('found')} found, {self.count('failed')} failed"
+        return short_repr(self, f"{len(self.steps)} steps: {done}; {self.study!r}")
+
+    def _repr_html_(self) -> str:
+        told = [line for found in self.controls for line in found.sentences()]
+        return self.study._repr_html_() + html_lines("Controls and claims", [*told, *map(str, self.claims())])
+
+    def to_frame(self) -> pd.DataFrame:
+        """The arms of the study."""
+        return self.study.to_frame()
 
     def claims(self) -> tuple[Claim, ...]:
         """Which of the published findings hold here, and what else could explain them."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from introspect._notebook import frame_of, html_rows, short_repr
 from introspect._random import RNG, root_seed, stream
 from introspect.errors import ConfigError
 from introspect.measure.ceiling import LOW_CEILING
@@ -94,9 +95,13 @@ class MeasurementPlan:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per size."""
-        import pandas as pd
+        return frame_of(asdict(row) for row in self.rows)
 
-        return pd.DataFrame([asdict(row) for row in self.rows])
+    def __repr__(self) -> str:
+        return short_repr(self, f"{len(self.rows)} sizes{'; ' if self.wish else ''}{self.wish}")
+
+    def _repr_html_(self) -> str:
+        return html_rows(self.wish or "Plans", [asdict(row) for row in self.rows], self.sentences()[-1])
 
     def sentences(self) -> list[str]:
         """The plan as a table and what it rests on."""

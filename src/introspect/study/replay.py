@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from introspect._notebook import html_lines, short_repr
 from introspect.backend.cached import request_key
 from introspect.backend.protocol import ModelBackend
 from introspect.backend.secrets import holds_secret
@@ -22,6 +23,9 @@ from introspect.study.stages import VERSION, Stages
 from introspect.study.study import result_text
 from introspect.study.watch import SilentWatcher, Watcher
 from introspect.training.replies import StoredReplies
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Replay", "export_study", "replay_study"]
 
@@ -43,6 +47,18 @@ class Replay:
     differences: tuple[str, ...]
     made_by: str
     n_replies: int
+
+    def __repr__(self) -> str:
+        told = "identical" if self.identical else f"{len(self.differences)} differences"
+        return short_repr(self, f"{told}, from {self.n_replies:,} replies; {self.result!r}")
+
+    def _repr_html_(self) -> str:
+        told = "Identical to the recorded result" if self.identical else "Differs from the recorded result"
+        return self.result._repr_html_() + html_lines(f"{told}, from {self.n_replies:,} replies", self.differences[:10])
+
+    def to_frame(self) -> pd.DataFrame:
+        """The arms of the result."""
+        return self.result.to_frame()
 
     @property
     def identical(self) -> bool:

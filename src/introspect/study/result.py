@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from pydantic import JsonValue
 
-from introspect._notebook import html_lines, html_table
+from introspect._notebook import frame_of, html_lines, html_rows, html_table, short_repr
 from introspect.backend.wire import ModelRef
 from introspect.measure import Interval, Rise, TwoLevel, student_interval, two_level, two_level_rise
 from introspect.study.arms import ARMS, Arm
@@ -62,6 +62,16 @@ class SeedResult:
     models: Mapping[str, ModelRef]
     verdict: Verdict | None = None
     trajectories: Mapping[str, Sequence[Mapping[str, JsonValue]]] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return short_repr(self, f"seed {self.seed}; {', '.join(self.arms)}")
+
+    def _repr_html_(self) -> str:
+        return html_rows(f"Seed {self.seed}", [arm.to_dict() for arm in self.arms.values()])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per arm, with every number of it."""
+        return frame_of(arm.to_dict() for arm in self.arms.values())
 
 
 @dataclass(frozen=True)
@@ -203,9 +213,11 @@ class StudyResult:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per arm, with every number of `arms`; why a number is missing stands in `reasons`."""
-        import pandas as pd
+        return frame_of(self.arms)
 
-        return pd.DataFrame(self.arms)
+    def __repr__(self) -> str:
+        said = ", ".join(f"{row['name']} {_show(row['pooled_r'], '+.2f')}" for row in self.arms)
+        return short_repr(self, f"{self.model}, {len(self.seeds)} seeds; r: {said}")
 
     def claims(self) -> tuple[Claim, ...]:
         """Which of the published findings hold, with effect, interval, and what else could explain them.

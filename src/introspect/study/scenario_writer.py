@@ -8,8 +8,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from introspect._notebook import InNotebook, frame_of, short_repr
 from introspect._random import RNG, root_seed, stream
 from introspect.backend.portal import ask
 from introspect.backend.protocol import ModelBackend
@@ -19,6 +20,9 @@ from introspect.decision.styles.loose_json import Bare, LooseArray, LooseObject,
 from introspect.decision.styles.refusal import is_refusal, without_thinking
 from introspect.decision.vetting import vet, vet_against
 from introspect.errors import ConfigError, ScenarioError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Draft", "DraftOutcome", "Drafts", "ScenarioWriter"]
 
@@ -47,9 +51,12 @@ class Draft:
     text: str
     scenario: DecisionScenario | None = None
 
+    def __repr__(self) -> str:
+        return short_repr(self, f"{self.outcome}: {'; '.join(self.reasons) or self.text}")
+
 
 @dataclass(frozen=True)
-class Drafts:
+class Drafts(InNotebook):
     """All that a `ScenarioWriter` was given.
 
     Attributes:
@@ -71,6 +78,17 @@ class Drafts:
     def counts(self) -> dict[str, int]:
         """How often each outcome came, the commonest first."""
         return dict(Counter(d.outcome for d in self.drafts).most_common())
+
+    def __repr__(self) -> str:
+        return short_repr(self, self.sentences()[0])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per draft: what became of it, why, and the raw reply."""
+        return frame_of(
+            {"outcome": d.outcome, "reasons": "; ".join(d.reasons), "text": d.text,
+             "scenario_id": None if d.scenario is None else d.scenario.id}
+            for d in self.drafts
+        )  # fmt: skip
 
     def sentences(self) -> tuple[str, ...]:
         """What was got, and one line per draft that was not accepted.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from introspect._notebook import short_repr
 from introspect._version import __version__
 from introspect.backend.wire import ModelRef, canonical
 from introspect.decision import DecisionScenario, PromptStyle, ScenarioSet
@@ -105,6 +106,10 @@ class Study:
         both = {s.id for s in self.scenarios} & {s.id for s in self.native}
         if both:
             raise ConfigError(f"contexts cannot be instilled and native at once: {sorted(both)[:5]}")
+
+    def __repr__(self) -> str:
+        told = f"{len(self.scenarios)} contexts, {len(self.native)} native, seeds {list(self.seeds)}"
+        return short_repr(self, f"{self.model}, {told}, protocol {self.protocol.name!r}, in {self.folder}")
 
     @property
     def folder(self) -> Path:

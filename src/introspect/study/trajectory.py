@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from pydantic import JsonValue
@@ -37,9 +37,9 @@ class TrajectoryWatch:
 
     every: int
     trials: TrialSet
-    scenarios: Sequence[DecisionScenario]
+    scenarios: Sequence[DecisionScenario] = field(repr=False)
     style: PromptStyle
-    preferences: Mapping[str, Preference] | None = None
+    preferences: Mapping[str, Preference] | None = field(default=None, repr=False)
     n_reports: int = 1
     rng: int = 0
 

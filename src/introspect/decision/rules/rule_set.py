@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from introspect._notebook import frame_of, html_rows, short_repr
 from introspect._random import RNG, root_seed
 from introspect.decision.preference import Preference
 from introspect.decision.preference_set import PreferenceSet
@@ -16,6 +17,9 @@ from introspect.decision.rules.lexicographic import LexicographicRule
 from introspect.decision.rules.screening import ScreeningRule
 from introspect.decision.scenario import DecisionScenario
 from introspect.errors import ScenarioError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["RuleSet"]
 
@@ -60,6 +64,14 @@ class RuleSet(Mapping[str, ChoiceRule]):
     def __repr__(self) -> str:
         return f"RuleSet({len(self)} rules)"
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row per scenario: its rule, in words where it has some."""
+        return frame_of({"scenario_id": name, "rule": _said(rule)} for name, rule in self.items())
+
+    def _repr_html_(self) -> str:
+        rows = [{"scenario": name, "rule": _said(rule)} for name, rule in self.items()]
+        return html_rows(repr(self), rows, most=10)
+
     def linear_controls(self, scenarios: Iterable[DecisionScenario], rng: RNG) -> PreferenceSet:
         """The linear preference that matches each rule's choices best.
 
@@ -103,6 +115,11 @@ class RuleSet(Mapping[str, ChoiceRule]):
         if not isinstance(rows, list):
             raise ScenarioError(f"expected a list of rules, got {type(rows).__name__}")
         return cls(_rule(row) for row in rows)
+
+
+def _said(rule: ChoiceRule) -> str:
+    own = isinstance(rule, Preference | InteractionRule | ScreeningRule | LexicographicRule)
+    return short_repr(rule, str(rule)) if own else f"{rule!r:.240}"
 
 
 def _rule(row: Any) -> ChoiceRule:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from introspect._notebook import InNotebook, frame_of, short_repr
 from introspect._random import RNG, root_seed, stream
 from introspect.decision.rules.rule_set import RuleSet
 from introspect.decision.rules.sampler import RuleKind
@@ -34,7 +35,7 @@ NEGLIGIBLE = 0.005
 
 
 @dataclass(frozen=True, eq=False)
-class RuleComparison:
+class RuleComparison(InNotebook):
     """Rules fitted to the same choices.
 
     Attributes:
@@ -131,8 +132,6 @@ class RuleComparison:
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per scenario and rule."""
-        import pandas as pd
-
         best = self.best()
         columns = ("scenario_id", "rule", "held_out", "bic", "log_likelihood", "n_parameters", "lapse", "n", "best")
         rows = [
@@ -140,7 +139,10 @@ class RuleComparison:
             for name, fits in self.fits.items()
             for kind, f in fits.items()
         ]
-        return pd.DataFrame(rows, columns=list(columns))
+        return frame_of([dict(zip(columns, row, strict=True)) for row in rows], columns)
+
+    def __repr__(self) -> str:
+        return short_repr(self, f"{len(self.fits)} scenarios: {', '.join(self._kinds())}")
 
     def _kinds(self) -> tuple[str, ...]:
         return next((tuple(fits) for fits in self.fits.values()), ())
