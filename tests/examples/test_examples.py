@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +32,14 @@ def run(name: str, folder: Path, *arguments: str, threads: int = 1, seconds: flo
     return done.stdout
 
 
+def random_model(folder: Path) -> None:
+    """A random network of two layers with a chat template."""
+    make = "import sys; sys.path.insert(0, sys.argv[1]); import bench_tuning, pathlib; "
+    make += "bench_tuning.prepare('tiny', pathlib.Path(sys.argv[2]))"
+    benchmarks = str(EXAMPLES.parent / "benchmarks")
+    subprocess.run([sys.executable, "-c", make, benchmarks, str(folder)], check=True, capture_output=True)
+
+
 def numbers(pattern: str, text: str) -> list[float]:
     """The numbers that a pattern's groups match, once."""
     found = re.search(pattern, text)
@@ -41,10 +51,7 @@ def numbers(pattern: str, text: str) -> list[float]:
 def test_the_whole_loop_on_a_chat_model_tells_how_it_went(tmp_path):
     """On a random network of two layers, which cannot learn it: a failure is told as one, with what to try."""
     pytest.importorskip("trl")
-    make = "import sys; sys.path.insert(0, sys.argv[1]); import bench_tuning, pathlib; "
-    make += "bench_tuning.prepare('tiny', pathlib.Path('tiny'))"
-    benchmarks = str(EXAMPLES.parent / "benchmarks")
-    subprocess.run([sys.executable, "-c", make, benchmarks], cwd=tmp_path, check=True, capture_output=True)
+    random_model(tmp_path / "tiny")
     sizes = ["--contexts", "4", "--choices", "8", "--held-out", "8", "--looks", "2"]
     told = run("smollm2_cpu.py", tmp_path, "--model", "tiny", *sizes, "--out", "out")
     assert re.search(r"heaviest attribute alone: \d\.\d{3} of 8", told)
@@ -54,6 +61,30 @@ def test_the_whole_loop_on_a_chat_model_tells_how_it_went(tmp_path):
     assert told.count("! instilling failed") == 2
     assert (tmp_path / "out" / "curve.csv").read_text().startswith("examples,step,steps,accuracy,one_sided,target_r,")
     assert (tmp_path / "out" / "model.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_model_and_others_explain_the_same_directions_beside_the_controls(tmp_path):
+    """On random networks, which explain nothing: the path, and what it leaves behind."""
+    pytest.importorskip("transformers")
+    from safetensors.torch import load_file, save_file
+
+    small = "task: planted\nplanted: {seen: 4, directions: 6, test: 4}\ntrain: {epochs: 1}\nretrieval: 4\n"
+    (tmp_path / "small.yaml").write_text(small)
+    random_model(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    weights = load_file(tmp_path / "two" / "model.safetensors")
+    save_file({k: v.flip(-1).contiguous() for k, v in weights.items()}, tmp_path / "two" / "model.safetensors")
+    told = run(
+        "self_or_other.py", tmp_path, "--target", "one", "--other", "two", "--config", "small.yaml", "--out", "o"
+    )
+    assert re.search(r"^self: .*retriev", told, re.M), told
+    for arm in ("self, rotated", "two", "two, aligned", "no vector", "shuffled vector"):
+        assert re.search(rf"^self minus {arm}: .*(not told apart|self is (better|worse))$", told, re.M), told
+    kept = json.loads((tmp_path / "o" / "access.json").read_text())
+    assert len(kept["rows"]) == 6
+    assert 0 <= kept["aligned"]["two"] <= 1
+    assert (tmp_path / "o" / "access.png").is_file()
 
 
 @pytest.mark.slow

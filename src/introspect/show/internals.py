@@ -42,7 +42,7 @@ def plot_internals(rows: Any, figure: str = "exact") -> Drawn:
         for row in (r for r in table if r["split"] == split):
             name = str(row["arm"])
             place = len(arms) - 1 - arms.index(name)
-            colour = COLOURS[0] if name == "explainer" else COLOURS[1] if name in _FLOORS else "0.55"
+            colour = COLOURS[0] if name in ("explainer", "self") else COLOURS[1] if name in _FLOORS else "0.55"
             colour = COLOURS[2] if name in _BOUNDS else colour
             low, high = number(row.get("low")), number(row.get("high"))
             axis.plot([low, high], [place, place], color=colour, lw=2)
@@ -53,7 +53,7 @@ def plot_internals(rows: Any, figure: str = "exact") -> Drawn:
         axis.set_title(split, fontsize=10)
         axis.grid(axis="x", color="0.92", lw=0.8)
         tidy_axis(axis)
-    caption = f"{_title(figure, table)}, every arm, 95 % intervals over groups; blue: the explainer, orange: floors."
+    caption = f"{_title(figure, table)}, every arm, 95 % intervals over groups; blue: the explainer, or the model itself; orange: floors."
     return Drawn(drawing, table, caption)
 
 
