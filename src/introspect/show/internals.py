@@ -53,7 +53,8 @@ def plot_internals(rows: Any, figure: str = "exact") -> Drawn:
         axis.set_title(split, fontsize=10)
         axis.grid(axis="x", color="0.92", lw=0.8)
         tidy_axis(axis)
-    caption = f"{_title(figure, table)}, every arm, 95 % intervals over groups; blue: the explainer, or the model itself; orange: floors."
+    colours = "blue: the explainer, or the model itself; orange: floors"
+    caption = f"{_title(figure, table)}, every arm, 95 % intervals over groups; {colours}."
     return Drawn(drawing, table, caption)
 
 
