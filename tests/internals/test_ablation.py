@@ -101,7 +101,9 @@ def test_unreadable_answers_are_dropped_and_counted():
 
 
 def test_the_task_runs_whole_on_a_tiny_chat_model(tmp_path):
-    target = tiny_target("llama", kinds=KINDS, sharp=6.0)
+    target = tiny_target(
+        "llama", kinds=KINDS, words=("Answer", "answer", "letter", "capital", "would", "without"), sharp=6.0
+    )
     folder = tmp_path / "model"
     target.model.save_pretrained(folder)
     target.tokenizer.save_pretrained(folder)

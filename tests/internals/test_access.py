@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_internals import KINDS
+from small_internals import KINDS, WORDS
 
 from introspect.internals.access import alignment, privileged_access, rotation
 from introspect.internals.explainer import ExplainerSpec
@@ -14,9 +14,13 @@ from introspect.internals.tiny import tiny_target
 
 @pytest.fixture(scope="module")
 def report():
-    one, other = tiny_target(kinds=KINDS), tiny_target("gpt2", kinds=KINDS, width=48, seed=5)
+    one = tiny_target(kinds=KINDS, words=WORDS)
+    other = tiny_target("gpt2", kinds=KINDS, words=WORDS, width=48, seed=5)
     table = build_planted(one, PlantedSpec(seen=5, directions=3, test=2, words=2, layer=0))
-    return privileged_access(one, table, ExplainerSpec(epochs=1), {"other": other}, retrieval=4, sizes=(4,))
+    texts = [f"{a} and {b}" for a in KINDS["color"] for b in KINDS["fruit"]]
+    return privileged_access(
+        one, table, ExplainerSpec(epochs=1), {"other": other}, retrieval=4, sizes=(4,), texts=texts
+    )
 
 
 def test_every_arm_and_control_is_reported_beside_self(report):

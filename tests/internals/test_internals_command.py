@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from small_internals import KINDS, WORDS
 
 from introspect.cli import main
 from introspect.internals.config import InternalsConfig
 from introspect.internals.tiny import tiny_target
 
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "internals"
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("tiny")
-    target = tiny_target("llama", words=("A", "B"))
+    target = tiny_target("llama", words=(*WORDS, "A", "B"), kinds=KINDS)
     target.model.save_pretrained(made)
     target.tokenizer.save_pretrained(made)
     return made
@@ -24,6 +28,11 @@ def test_settings_are_shown_as_yaml_that_reads_back(capsys, tmp_path):
     assert main(["internals", "eval", "patching", "--show"]) == 0
     (tmp_path / "all.yaml").write_text(capsys.readouterr().out)
     assert InternalsConfig.load(tmp_path / "all.yaml") == InternalsConfig(task="patching")
+
+
+def test_the_settings_of_published_results_read_back():
+    found = [InternalsConfig.load(path) for path in sorted(RESULTS.glob("*.yaml"))]
+    assert [config.task for config in found] == ["ablation", "features", "patching", "planted"]
 
 
 def test_every_step_runs_from_the_command_line(folder, capsys, tmp_path):

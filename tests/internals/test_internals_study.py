@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_internals import FACTS, KINDS
+from small_internals import FACTS, KINDS, WORDS
 
 from introspect.errors import MeasureError, SelfTestError
 from introspect.internals.config import InternalsConfig
 from introspect.internals.dictionary import Dictionary, DictionarySpec, train_dictionary
+from introspect.internals.explainer import ExplainerSpec
+from introspect.internals.explainer_training import train_explainer
 from introspect.internals.features import (
     FeaturesSpec,
     build_features,
@@ -22,16 +24,18 @@ from introspect.internals.features import (
 )
 from introspect.internals.patching import PatchingSpec, build_patching, recompute_patching
 from introspect.internals.planted import PlantedSpec, build_planted, recompute_planted
+from introspect.internals.questions import QUESTIONS
 from introspect.internals.row_table import Row, RowTable
 from introspect.internals.study import InternalsStudy
 from introspect.internals.tiny import tiny_target
+from introspect.internals.word_lists import Fact, Relation
 
 LEARNS = {"method": "full", "epochs": 8, "learning_rate": 0.01, "weight_rate": 5e-3}
 
 
 @pytest.fixture(scope="module")
 def target():
-    return tiny_target("llama", kinds=KINDS)
+    return tiny_target("llama", kinds=KINDS, words=WORDS)
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +71,18 @@ def test_no_test_direction_shares_a_word_with_a_training_direction(planted):
     assert not words["train"] & words["test"]
 
 
-def test_the_target_is_never_changed_by_training(target, tmp_path):
+@pytest.fixture(scope="module")
+def small(target):
+    return build_planted(target, PlantedSpec(seen=4, directions=3, test=2))
+
+
+def test_the_target_is_never_changed_by_training(target, small):
     before = {name: value.clone() for name, value in target.model.state_dict().items()}
-    small = {
-        "task": "planted",
-        "planted": {"seen": 4, "directions": 3, "test": 2},
-        "baselines": [],
-        "retrieval": 3,
-        "no_vector": False,
-    }
     for method in ("map+lora", "full"):
-        config = InternalsConfig.of({**small, "train": {"method": method, "epochs": 1, "lora_rank": 2}})
-        InternalsStudy(config, tmp_path / method, target).train()
+        made = train_explainer(target, small, QUESTIONS["planted"], ExplainerSpec(method=method, epochs=1, lora_rank=2))
+        learned = {n: p for n, p in made.explainer.target.model.named_parameters() if p.requires_grad}
+        assert learned
+        assert all(p.grad is not None for p in learned.values())
     after = target.model.state_dict()
     assert set(before) == set(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -122,10 +126,9 @@ def test_a_study_refuses_to_report_where_a_vector_reaches_nothing(target, tmp_pa
     assert not (tmp_path / "result.json").exists()
 
 
-def test_rows_computed_anew_are_the_rows_and_changed_ones_are_found_out(target):
-    table = build_planted(target, PlantedSpec(seen=4, directions=3, test=2))
-    assert table.recheck(lambda some: recompute_planted(target, some), 10).different == ()
-    wrong = RowTable(table.task, table.rows, table.vectors + 0.1, table.provenance)
+def test_rows_computed_anew_are_the_rows_and_changed_ones_are_found_out(target, small):
+    assert small.recheck(lambda some: recompute_planted(target, some), 10).different == ()
+    wrong = RowTable(small.task, small.rows, small.vectors + 0.1, small.provenance)
     assert len(wrong.recheck(lambda some: recompute_planted(target, some), 10).different) == 10
 
 
@@ -152,9 +155,16 @@ def test_subjects_of_test_rows_occur_in_no_training_row(patched):
     assert not seen["train"] & seen["test"]
 
 
-def test_the_other_subject_is_hidden_from_the_question(patched):
-    from introspect.internals.questions import QUESTIONS
+def test_a_relation_that_is_never_taught_is_reported_apart(target):
+    lies_in = Relation("country", "The city of {subject} lies in", "")
+    known = (*FACTS, *(Fact(fact.answer, lies_in, fact.subject) for fact in FACTS))
+    spec = PatchingSpec(pairs=24, blocks=2, only_right=False, most=10.0, test=0.5, unseen=("country",))
+    table = build_patching(target, spec, known)
+    relations = {split: {row.more["relation"] for row in table.of(split).rows} for split in ("train", "test", "unseen")}
+    assert relations == {"train": {"capital"}, "test": {"capital"}, "unseen": {"country"}}
 
+
+def test_the_other_subject_is_hidden_from_the_question(patched):
     for row in patched.rows[:40]:
         assert str(row.more["other"]) not in QUESTIONS["patching"].text(row)
 
@@ -257,7 +267,7 @@ def test_a_dictionary_survives_its_arrays_and_decodes_what_it_encodes():
     rng = np.random.default_rng(0)
     directions = np.linalg.qr(rng.normal(size=(16, 16)))[0].astype(np.float32)
     vectors = 5 * directions[rng.integers(0, 16, 4000)]
-    made = train_dictionary(vectors, DictionarySpec(latents=32, k=1, epochs=20, batch_size=100))
+    made = train_dictionary(vectors, DictionarySpec(latents=32, k=1, epochs=8, batch_size=100))
     again = Dictionary.of_arrays(made.arrays())
     places, loud = again.encode(vectors[:50])
     error = ((again.decode(places, loud) - vectors[:50]) ** 2).sum() / ((vectors[:50] - vectors.mean(0)) ** 2).sum()

@@ -110,6 +110,7 @@ def privileged_access(
     sizes: Sequence[int] = (),
     seed: int = 0,
     most_test: int = 200,
+    texts: Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> AccessReport:
     """Train self and others on the same rows about the same target, and hold them against each other.
@@ -128,6 +129,7 @@ def privileged_access(
         sizes: Also train self and others on so many rows: a curve.
         seed: Of the draws.
         most_test: Most rows asked.
+        texts: Read by both models for the map between them; see `alignment`.
         progress: Told how it goes.
 
     Example:
@@ -168,7 +170,7 @@ def privileged_access(
     for name, other in others.items():
         arm(name, other, lambda v: v)
         there = round(layer * other.n_layers / target.n_layers)
-        mapped, aligned[name] = alignment(target, other, layer, min(there, other.n_layers - 1))
+        mapped, aligned[name] = alignment(target, other, layer, min(there, other.n_layers - 1), texts)
         matrix = mapped.matrix.detach().numpy()
         arm(f"{name}, aligned", other, lambda v, m=matrix: (v @ m.T).astype(np.float32))  # type: ignore[misc]
     arm("no vector", target, blank)

@@ -116,7 +116,8 @@ class Asker:
         if own is not None and solved is not None:
             own = np.concatenate([np.repeat(solved[None], len(own), 0), own[:, None]], axis=1)
         named = self.candidates(explainer, table) if self.retrieval else []
-        tokens = [[self._first(explainer, label) for label in row] for row in named]
+        starts = {label: self._first(explainer, label) for label in {label for row in named for label in row}}
+        tokens = [[starts[label] for label in row] for row in named]
         told, found = explainer.write(prompts, own, self._longest(explainer), first=tokens if self.retrieval else None)
         said = [self.question.read(text, self.labels) for text in told]
         if not self.retrieval:

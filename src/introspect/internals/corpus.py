@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +72,7 @@ def read_tokens(target: Target, texts: Sequence[str], layer: int, size: int = 32
     words: list[str] = []
     numbers: list[int] = []
     places: list[int] = []
+    spell = _spelling(target)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     for start in range(0, len(order), size):
         part = order[start : start + size]
@@ -80,19 +82,24 @@ def read_tokens(target: Target, texts: Sequence[str], layer: int, size: int = 32
         for row, number in enumerate(part):
             length = int(batch.lengths[row])
             vectors.append(stream_[row, 1:length])
-            ids = batch.ids[row, 1:length].tolist()
-            words += [target.tokenizer.decode([token]).strip() for token in ids]
+            words += map(spell, batch.ids[row, 1:length].tolist())
             numbers += [number] * (length - 1)
             places += range(1, length)
     return TokenStreams(np.concatenate(vectors), tuple(words), np.array(numbers), np.array(places))
 
 
-def words_of(target: Target, text: str) -> list[str]:
+def words_of(target: Target, texts: Sequence[str]) -> list[list[str]]:
     """Each token's text, without spaces at its ends.
 
     Example:
         >>> from introspect.internals.tiny import tiny_target
-        >>> words_of(tiny_target(words=("red", "plum")), "red plum")
-        ['red', 'plum']
+        >>> words_of(tiny_target(words=("red", "plum")), ["red plum"])
+        [['red', 'plum']]
     """
-    return [target.tokenizer.decode([token]).strip() for token in target.encode([text]).ids[0].tolist()]
+    spell = _spelling(target)
+    return [list(map(spell, target.encode([text]).ids[0].tolist())) for text in texts]
+
+
+def _spelling(target: Target) -> Callable[[int], str]:
+    """A token's text; a token that comes again is not decoded again."""
+    return cache(lambda token: str(target.tokenizer.decode([token]).strip()))

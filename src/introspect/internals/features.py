@@ -133,7 +133,7 @@ def recompute_features(target: Target, table: RowTable, dictionary: Dictionary) 
     """
     spec, layer = FeaturesSpec.model_validate(table.provenance["spec"]), int(table.provenance["layer"])
     texts = corpus(spec.texts, spec.seed)[max(1, spec.texts // 5) :]
-    words = [words_of(target, text) for text in texts]
+    words = words_of(target, texts)
     rule = LabelRule([word.lower() for text in words for word in text[1:]], word_lists(), spec.least)
     rows, vectors = [], []
     for row in table.rows:

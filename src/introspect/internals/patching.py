@@ -31,10 +31,12 @@ class PatchingSpec(Checked):
 
     Attributes:
         relations: Which facts.
+        facts: At most so many of them, those of the most populous countries; None for all.
         pairs: Pairs of subjects, of both splits together.
         blocks: Into how many stretches the layers are cut.
         roles: Where is patched: "subject" (its last token), "relation" (the token before the last), "last".
         test: Share of subjects to test on.
+        unseen: Relations that are never taught: asked about test subjects alone, and reported apart.
         most: At most so many times as many changed rows as unchanged ones in each role and stretch, or the reverse.
         only_right: Keep only facts that the model gets right.
         batch_size: Pairs a pass.
@@ -44,10 +46,12 @@ class PatchingSpec(Checked):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     relations: tuple[str, ...] = ("capital", "continent", "country")
+    facts: int | None = Field(default=None, ge=2)
     pairs: int = Field(default=300, ge=2)
     blocks: int = Field(default=4, ge=1)
     roles: tuple[str, ...] = _ROLES
     test: float = Field(default=0.3, gt=0, lt=1)
+    unseen: tuple[str, ...] = ()
     most: float = Field(default=2.0, ge=1)
     only_right: bool = True
     batch_size: int = Field(default=24, ge=1)
@@ -100,7 +104,7 @@ def build_patching(
         MeasureError: The model gets too few facts right to make pairs of.
     """
     spec = spec or PatchingSpec()
-    every = list(facts(spec.relations) if known is None else known)
+    every = list(facts(spec.relations) if known is None else known)[: spec.facts]
     prompts = [_Prompt.of(fact) for fact in every]
     said = _next_tokens(target, prompts)
     right = [_first(target, p.fact.answer) == token for p, token in zip(prompts, said, strict=True)]
@@ -177,13 +181,14 @@ def _pairs(prompts: Sequence[_Prompt], spec: PatchingSpec) -> list[tuple[_Prompt
     order = stream(spec.seed, "sides").permutation(len(subjects))
     held = {subjects[i] for i in order[: max(1, round(spec.test * len(subjects)))]}
     made = []
-    for side in ("train", "test"):
-        here = [p for p in prompts if (p.fact.subject in held) == (side == "test")]
+    for side in ("train", "test", "unseen"):
+        taught = [p for p in prompts if (p.fact.relation.name in spec.unseen) == (side == "unseen")]
+        here = [p for p in taught if (p.fact.subject in held) == (side != "train")]
         able = [
             (a, b) for a in here for b in here
             if a.fact.relation.name == b.fact.relation.name and a.fact.answer != b.fact.answer
         ]  # fmt: skip
-        wanted = round(spec.pairs * (spec.test if side == "test" else 1 - spec.test))
+        wanted = round(spec.pairs * (1 - spec.test if side == "train" else spec.test))
         drawn = stream(spec.seed, "pairs", side).permutation(len(able))[:wanted]
         made += [(*able[i], side) for i in sorted(drawn.tolist())]
     return made

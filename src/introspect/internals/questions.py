@@ -113,9 +113,9 @@ QUESTIONS = {
     "patching": Question(
         "patching",
         (
-            f"Text: {{text}}\nAt{{token}}, layers {{layers}} are set to {MARK}. The next word is",
-            f"Text: {{text}}\nIf layers {{layers}} at{{token}} held {MARK}, the next word would be",
-            f"Text: {{text}}\nReplace{{token}} in layers {{layers}} by {MARK}. Then the next word is",
+            f"{{text}}\nWith {MARK} at{{token}} in layers {{layers}}, the next word is",
+            f"{{text}}\nIf layers {{layers}} at{{token}} held {MARK}, the next word is",
+            f"{{text}}\nPut {MARK} for{{token}} into layers {{layers}}; then the next word is",
         ),
         branches=True,
     ),
