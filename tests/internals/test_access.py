@@ -35,7 +35,7 @@ def test_every_arm_and_control_is_reported_beside_self(report):
 def test_an_explainer_that_is_trained_whole_learns_in_any_coordinates_and_from_nothing_learns_nothing():
     one = tiny_target(kinds=KINDS)
     table = build_planted(one, PlantedSpec(seen=12, directions=12, test=4, words=2, layer=0))
-    spec = ExplainerSpec(method="full", epochs=10, learning_rate=0.01, weight_rate=5e-3)
+    spec = ExplainerSpec(method="full", epochs=10, learning_rate=0.01, weight_rate=5e-3, layer="embedding", mode="unit")
     report = privileged_access(one, table, spec, {}, retrieval=8)
     scores = {name: s.figures["retrieval"].value for name, s in report.scores.items()}
     assert scores["self, rotated"] > scores["no vector"] + 0.3

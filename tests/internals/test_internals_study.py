@@ -31,6 +31,7 @@ from introspect.internals.tiny import tiny_target
 from introspect.internals.word_lists import Fact, Relation
 
 LEARNS = {"method": "full", "epochs": 8, "learning_rate": 0.01, "weight_rate": 5e-3}
+LEARNS |= {"layer": "embedding", "mode": "unit"}
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import torch
 
 from introspect.errors import ConfigError, MeasureError, SelfTestError
 from introspect.internals import SoftMap, SoftToken, Target, fit_ridge, self_test
+from introspect.internals.planted import PlantedSpec
 from introspect.internals.self_tests import require
 from introspect.internals.soft_token import MARK, with_placeholders
 from introspect.internals.tiny import FAMILIES, tiny_target
@@ -59,6 +60,15 @@ def test_each_scaling_is_what_it_says(target, layer):
     )
     short = injected(target, SoftToken(layer, "norm"), vectors)
     torch.testing.assert_close(short, injected(target, SoftToken(layer, "norm"), 100 * vectors), rtol=1e-4, atol=1e-4)
+
+
+def test_the_middle_is_the_layer_that_planted_directions_are_read_at(target):
+    vectors, layer = vectors_of(target), PlantedSpec().layer_of(target)
+    torch.testing.assert_close(
+        injected(target, SoftToken("middle"), vectors), injected(target, SoftToken(layer), vectors)
+    )
+    with pytest.raises(ConfigError, match="got 'end'"):
+        SoftToken("end")
 
 
 def test_norm_matched_vectors_are_as_long_as_what_they_replace(target):

@@ -51,14 +51,14 @@ class ExplainerSpec(Checked):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["untrained", "map", "map+lora", "full"] = "map"
-    layer: Literal["embedding"] | int = "embedding"
-    mode: Literal["raw", "unit", "norm"] = "unit"
+    layer: Literal["embedding", "middle"] | int = "middle"
+    mode: Literal["raw", "unit", "norm"] = "norm"
     scale: float = Field(default=1.0, gt=0)
     add: bool = False
     map: MapKind = "full"
     rank: int = Field(default=16, ge=1)
     lora_rank: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=1e-2, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
     weight_rate: float = Field(default=2e-4, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     epochs: int = Field(default=4, ge=1)

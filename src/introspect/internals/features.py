@@ -93,7 +93,7 @@ def build_features(
         MeasureError: No latent could be labelled.
     """
     spec = spec or FeaturesSpec()
-    layer = (2 * target.n_layers) // 5 if spec.layer is None else spec.layer
+    layer = target.middle if spec.layer is None else spec.layer
     texts = corpus(spec.texts, spec.seed)
     cut = max(1, spec.texts // 5)
     held = read_tokens(target, texts[:cut], layer)

@@ -46,7 +46,7 @@ class PlantedSpec(Checked):
 
     def layer_of(self, target: Target) -> int:
         """The layer that is read."""
-        return (2 * target.n_layers) // 5 if self.layer is None else self.layer
+        return target.middle if self.layer is None else self.layer
 
 
 def build_planted(

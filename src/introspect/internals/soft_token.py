@@ -27,14 +27,15 @@ class SoftToken:
     """How a vector enters the explainer.
 
     Attributes:
-        layer: "embedding", in place of the placeholder's embedding, or a number: after that block.
+        layer: "embedding", in place of the placeholder's embedding; a number: after that block; "middle": after the
+            block at two fifths of the depth, which is where planted directions and features are read by default.
         mode: "raw": as it is; "unit": scaled to length one; "norm": scaled to the length of what it replaces (in the
             embedding: to the median length of the vocabulary's).
         scale: Times this.
         add: Added to the stream at the placeholder, not in its place.
     """
 
-    layer: int | Literal["embedding"] = "embedding"
+    layer: int | Literal["embedding", "middle"] = "embedding"
     mode: Literal["raw", "unit", "norm"] = "raw"
     scale: float = 1.0
     add: bool = False
@@ -42,8 +43,8 @@ class SoftToken:
     def __post_init__(self) -> None:
         if self.mode not in ("raw", "unit", "norm"):
             raise ConfigError(f"mode must be raw, unit or norm, got {self.mode!r}")
-        if self.layer != "embedding" and (isinstance(self.layer, bool) or not isinstance(self.layer, int)):
-            raise ConfigError(f'layer must be "embedding" or the number of a block, got {self.layer!r}')
+        if self.layer not in ("embedding", "middle") and type(self.layer) is not int:
+            raise ConfigError(f'layer must be "embedding", "middle" or the number of a block, got {self.layer!r}')
 
     @contextmanager
     def injecting(
@@ -96,7 +97,7 @@ class SoftToken:
     def _site(self, target: Target) -> tuple[nn.Module, str]:
         if self.layer == "embedding":
             return (target.blocks[0], "in") if target.embedding is None else (target.embedding, "out")
-        return target._place(self.layer)
+        return target._place(target.middle if self.layer == "middle" else self.layer)
 
     def _usual(self, target: Target) -> float | None:
         if self.layer != "embedding" or target.embedding is None:

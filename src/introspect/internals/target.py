@@ -86,6 +86,11 @@ class Target:
         return len(self.blocks)
 
     @property
+    def middle(self) -> int:
+        """The layer at two fifths of the depth, where what a word means is at hand."""
+        return (2 * self.n_layers) // 5
+
+    @property
     def width(self) -> int:
         """Numbers in a vector of the residual stream."""
         config = getattr(self.model, "config", None)
