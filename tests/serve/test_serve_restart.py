@@ -19,7 +19,8 @@ from stepping import STEPS, Stepper
 
 from introspect.backend import FunctionBackend, ModelRef, Reply, register
 from introspect.errors import BackendError, ConfigError
-from introspect.serve import serving
+from introspect.serve import Limits, jobs, serving
+from introspect.serve.files import FileShelf
 
 
 def until(look, seconds: float = 30.0):
@@ -66,6 +67,30 @@ def test_a_job_that_was_under_way_goes_on_where_it_was(stepper: ModelRef, folder
         assert client.files.content(done[1].result_files[0]).text.count("\n") > STEPS
 
 
+def test_a_disk_that_is_full_for_a_while_does_not_end_the_queue(
+    stepper: ModelRef, folder: Path, connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, full, tried = jobs.write_state, threading.Event(), []
+
+    def writing(path: Path, state: dict) -> None:
+        if full.is_set() and state["job"]["status"] in ("running", "failed"):
+            tried.append(state["job"]["status"])
+            raise OSError(28, "No space left on device")
+        write(path, state)
+
+    monkeypatch.setattr(jobs, "write_state", writing)
+    monkeypatch.setattr(jobs, "_LATER", 0.02)
+    full.set()
+    Stepper.gate.release(STEPS)
+    with serving(stepper, folder) as url:
+        client = connect(url)
+        file = client.files.create(file=("x.jsonl", LESSONS), purpose="fine-tune")
+        job = client.fine_tuning.jobs.create(model="base", training_file=file.id)
+        until(lambda: tried.count("failed") >= 2)
+        full.clear()
+        until(lambda: client.fine_tuning.jobs.retrieve(job.id).status == "succeeded")
+
+
 def test_a_cancelled_job_stops_at_its_next_step_and_the_next_begins(stepper: ModelRef, folder: Path, connect) -> None:
     with serving(stepper, folder) as url:
         client = connect(url)
@@ -84,7 +109,14 @@ def test_a_cancelled_job_stops_at_its_next_step_and_the_next_begins(stepper: Mod
     assert len(Stepper.starts) == 2
 
 
-def test_a_batch_that_was_interrupted_asks_no_line_twice(folder: Path, connect) -> None:
+@pytest.mark.parametrize(
+    "left",
+    [
+        b'{"custom_id": "r',
+        b'{"custom_id": "r59"}',  # whole but for its end: the next line must not be joined to it
+    ],
+)
+def test_a_batch_that_was_interrupted_asks_no_line_twice(folder: Path, connect, left: bytes) -> None:
     asked: list[str] = []
     gate = threading.Semaphore(25)
 
@@ -119,7 +151,7 @@ def test_a_batch_that_was_interrupted_asks_no_line_twice(folder: Path, connect) 
         until(lambda: sum(p.read_bytes().count(b"\n") for p in folder.rglob("*.output.partial")) == 25)
     (partial,) = folder.rglob("*.output.partial")
     with partial.open("ab") as file:
-        file.write(b'{"custom_id": "r')  # as a kill in mid-line leaves it
+        file.write(left)  # as a kill in mid-line leaves it
     for _ in range(100):
         gate.release()
     with serving(model, folder) as url:
@@ -152,6 +184,21 @@ def test_a_cancelled_batch_keeps_what_was_answered(folder: Path, connect) -> Non
         assert done.request_counts.completed < 300
         if done.output_file_id:
             assert client.files.content(done.output_file_id).text.count("\n") == done.request_counts.completed
+
+
+def test_an_upload_that_ends_while_files_are_listed_disturbs_nobody(folder: Path) -> None:
+    """Uploads are entered from a thread of their own."""
+    shelf = FileShelf(folder, Limits())
+
+    class Listed:
+        id = "file-a"
+
+        @property
+        def expires(self) -> None:
+            shelf._files[f"file-{len(shelf._files)}"] = self
+
+    shelf._files = {"file-a": Listed()}
+    assert len(shelf.all()) == 2
 
 
 def test_one_folder_serves_one_server(folder: Path) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from introspect.backend.wire import Reply
 from introspect.errors import FatalBackendError
 
 __all__ = ["as_finished", "closable"]
 
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
+Item = TypeVar("Item")
 
 
 async def as_finished(
@@ -82,7 +82,7 @@ async def as_finished(
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def closable(replies: AsyncIterator[tuple[int, Reply]]) -> AsyncGenerator[tuple[int, Reply], None]:
+async def closable(replies: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
     """Any async iterator as a generator, so that leaving early closes what can be closed.
 
     Example:

@@ -25,6 +25,7 @@ _ENDPOINT = "/v1/chat/completions"
 _AT_ONCE = 64
 _DAY = 24 * 3600
 _TOLD = 20
+_LATER = 5.0  # seconds until a disk that took nothing is tried again
 _FINISHED = ("failed", "completed", "expired", "cancelled")
 _log = logging.getLogger("introspect.serve")
 
@@ -121,7 +122,11 @@ class BatchRunner:
                 await self._run(state["id"])
             except Exception as error:  # a full disk or the like: this batch ends, the next may do
                 _log.exception("batch %s", state["id"])
-                self._fail(state["id"], [{"code": "server_error", "message": str(error), "param": None, "line": None}])
+                told = {"code": "server_error", "message": str(error), "param": None, "line": None}
+                try:
+                    self._fail(state["id"], [told])
+                except OSError:  # not even that can be written down: later
+                    await asyncio.sleep(_LATER)
 
     async def _run(self, batch_id: str) -> None:
         state = self._batches[batch_id]
@@ -233,6 +238,8 @@ class BatchRunner:
             whole = 0
             with path.open("rb") as file:
                 for text in file:
+                    if not text.endswith(b"\n"):
+                        break  # also where only the end of the line is lost: the next one would be joined to it
                     try:
                         done.add(json.loads(text)["custom_id"])
                     except ValueError:

@@ -216,8 +216,9 @@ class FileShelf:
 
     def _forget_expired(self) -> None:
         now = time.time()
-        for kept in [k for k in self._files.values() if k.expires is not None and k.expires <= now]:
-            self._files.pop(kept.id)
+        # A copy: an upload enters its file from a thread of its own.
+        for kept in [k for k in list(self._files.values()) if k.expires is not None and k.expires <= now]:
+            self._files.pop(kept.id, None)
             (self._folder / f"{kept.id}.json").unlink(missing_ok=True)
             self.path(kept).unlink(missing_ok=True)
 

@@ -7,6 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from introspect.serve.requests import JobBody, parsed, shown_hyperparameters, sp
 __all__ = ["Job", "JobQueue"]
 
 _FINISHED = ("succeeded", "failed", "cancelled")
+_LATER = 5.0  # seconds until a disk that took nothing is tried again
 _log = logging.getLogger("introspect.serve")
 
 
@@ -281,7 +283,8 @@ class JobQueue:
         """Train what is queued, for as long as the server runs."""
         for job in self._jobs.values():
             if not job.finished:
-                job.events.say("The server was restarted; the job goes on.")
+                with suppress(OSError):
+                    job.events.say("The server was restarted; the job goes on.")
         while not self._stopping:
             waiting = next((job for job in self._jobs.values() if not job.finished), None)
             if waiting is None:
@@ -289,7 +292,11 @@ class JobQueue:
                 await self._wake.wait()
                 continue
             self._current = waiting
-            await self._run(waiting)
+            try:
+                await self._run(waiting)
+            except OSError:  # its state cannot be written: the disk is full, and may not be for ever
+                _log.exception("job %s", waiting.id)
+                await asyncio.sleep(_LATER)
             self._current = None
 
     def halt(self) -> None:

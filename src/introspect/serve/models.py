@@ -62,11 +62,12 @@ class Desk:
         self._pumps: set[asyncio.Task[None]] = set()
         self._capabilities: Capabilities | None = None
         self._probing = asyncio.Lock()
+        self._closed = False
 
     @property
     def idle(self) -> bool:
         """Nothing is under way."""
-        return not self._waiting and not self._pumps
+        return not self._waiting and not self._pumps and not self._probing.locked()
 
     @property
     def reads_tokens(self) -> bool:
@@ -76,6 +77,8 @@ class Desk:
     async def capabilities(self) -> Capabilities:
         """What the model was seen to do, found out once."""
         async with self._probing:
+            if self._closed:
+                raise _gone()
             if self._capabilities is None:
                 self._capabilities = await self.backend.probe()
         return self._capabilities
@@ -84,9 +87,11 @@ class Desk:
         """Answer one request.
 
         Raises:
-            ApiError: Too many requests wait already.
+            ApiError: Too many requests wait already, or the model was closed meanwhile.
             Exception: What the backend raised.
         """
+        if self._closed:
+            raise _gone()
         if len(self._waiting) >= self._limit:
             raise ApiError(429, f"{len(self._waiting)} requests wait already; try again later", "rate_limit_exceeded")
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -96,10 +101,15 @@ class Desk:
         return await answer
 
     async def aclose(self) -> None:
-        """Stop and close the model."""
+        """Stop and close the model. Requests that still wait are told so: nobody else would ever answer them."""
+        self._closed = True
         for pump in tuple(self._pumps):
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
+        while self._waiting:
+            _, _, answer = self._waiting.popleft()
+            if not answer.done():
+                answer.set_exception(_gone())
         await self.backend.aclose()
 
     async def _pump(self) -> None:
@@ -136,16 +146,22 @@ class Desk:
         finally:
             for _, answer in batch:
                 if not answer.done():
-                    answer.set_exception(lost if isinstance(lost, Exception) else RuntimeError("the server stops"))
+                    answer.set_exception(lost if isinstance(lost, Exception) else _gone())
 
     async def _answers(self, requests: Sequence[Request], tokens: bool) -> AsyncGenerator[tuple[int, Answer], None]:
         if tokens and isinstance(self.backend, TokenReader):
-            async for index, reply, said in self.backend.generate_with_tokens(requests, TOP):
-                yield index, Answer(reply, said)
+            async with aclosing(closable(self.backend.generate_with_tokens(requests, TOP))) as told:
+                async for index, reply, said in told:
+                    yield index, Answer(reply, said)
         else:
             async with aclosing(closable(self.backend.generate(requests))) as replies:
                 async for index, reply in replies:
                     yield index, Answer(reply)
+
+
+def _gone() -> ApiError:
+    """A status at which clients ask again: a model that was only put away is opened anew then."""
+    return ApiError(503, "the model was closed before it answered; ask again", "model_unavailable")
 
 
 class ModelShelf:
