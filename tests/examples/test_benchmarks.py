@@ -97,7 +97,7 @@ def test_the_local_trainer_is_compared_with_trl_in_one_run():
 
 def test_reading_choices_is_compared_with_loops_over_generate_in_one_run(tmp_path):
     spec = importlib.util.spec_from_file_location(
-        "tiny_models", Path(__file__).parents[1] / "backend/local/conftest.py"
+        "tiny_models", Path(__file__).parents[1] / "backend/local/tiny_chat.py"
     )
     tiny_models = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tiny_models)

@@ -3,13 +3,12 @@ from __future__ import annotations
 import math
 
 import pytest
+from tiny_chat import letters, question
 
 from introspect.backend import Message, ModelRef, Request, ask, open_model, run_sync
 from introspect.backend.local.backend import TransformersBackend
 from introspect.errors import BackendError
 from introspect.testing.conformance import check_backend
-
-from .conftest import letters, question
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +187,8 @@ def test_what_was_asked_again_for_lack_of_memory_says_so_and_nothing_is_lost(tin
     assert "out of memory on" in caplog.text
 
 
-def test_an_error_that_is_not_about_memory_comes_after_the_replies_before_it(tiny, monkeypatch):
+@pytest.mark.parametrize("words", ["a wire came loose", "CUDA error: an illegal memory access was encountered"])
+def test_an_error_that_is_not_about_too_little_memory_comes_after_the_replies_before_it(tiny, monkeypatch, words):
     from introspect.backend.local import asking
 
     whole, calls = asking.run_tree, []
@@ -196,7 +196,7 @@ def test_an_error_that_is_not_about_memory_comes_after_the_replies_before_it(tin
     def breaks(model, prompts, **kwargs):
         calls.append(len(prompts))
         if len(calls) > 2:
-            raise RuntimeError("a wire came loose")
+            raise RuntimeError(words)
         return whole(model, prompts, **kwargs)
 
     seen = []
@@ -206,15 +206,14 @@ def test_an_error_that_is_not_about_memory_comes_after_the_replies_before_it(tin
             seen.append(index)
 
     monkeypatch.setattr(asking, "run_tree", breaks)
-    with pytest.raises(RuntimeError, match="wire"):
+    with pytest.raises(RuntimeError, match=words):
         run_sync(read)
     assert len(seen) == 4
 
 
 def test_letters_that_are_no_tokens_of_their_own_are_written_out_and_the_reply_says_why(tmp_path):
+    from tiny_chat import make_model, make_tokenizer
     from tokenizers import normalizers
-
-    from .conftest import make_model, make_tokenizer
 
     # A vocabulary that writes a capital as a mark and a small letter: A and B both begin with the mark.
     make_model(tmp_path)
@@ -315,7 +314,7 @@ def test_a_model_that_is_not_as_named_is_refused_on_opening(tiny, change, words)
 
 
 def test_a_base_without_a_chat_template_is_refused(tmp_path):
-    from .conftest import make_model, make_tokenizer
+    from tiny_chat import make_model, make_tokenizer
 
     make_model(tmp_path)
     (tmp_path / "chat_template.jinja").unlink()

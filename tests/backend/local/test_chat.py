@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from tiny_chat import NO_SYSTEM, TEMPLATE, examples, make_tokenizer
 
 from introspect.backend import Message, Request, TrainingExample, TrainingSet
 from introspect.backend.local.chat import ChatCodec
 from introspect.backend.local.examples import tokenise
 from introspect.errors import TrainingError
-
-from .conftest import NO_SYSTEM, TEMPLATE, examples, make_tokenizer
 
 
 @pytest.fixture(scope="module", params=[TEMPLATE, NO_SYSTEM], ids=["system", "no-system"])

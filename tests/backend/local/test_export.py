@@ -6,13 +6,12 @@ import json
 
 import pytest
 import torch
+from tiny_chat import examples, letters
 
 from introspect.backend import FolderJobs, ModelRef, TrainingSpec, ask, open_model, run_sync, trainer_for
 from introspect.backend.local.export import push_model, save_model
 from introspect.cli import main
 from introspect.errors import BackendError
-
-from .conftest import examples, letters
 
 SPEC = TrainingSpec(epochs=4, batch_size=8, learning_rate=2e-2, lora_rank=4, schedule="constant")
 

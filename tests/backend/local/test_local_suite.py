@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tiny_chat import question
 
 from introspect.backend import ModelBackend, ModelRef, Request, open_model
 from introspect.testing import BackendConformance
-
-from .conftest import question
 
 
 class TestTransformers(BackendConformance):

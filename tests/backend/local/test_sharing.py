@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny_chat import make_tokenizer, question
 
 from introspect.backend import ModelRef, ask
 from introspect.backend.local import tree
@@ -16,8 +17,6 @@ from introspect.backend.local.bases import acquire, weights_of
 from introspect.backend.local.forward import run_prompts
 from introspect.backend.local.packs import plan_padded, plan_tree
 from introspect.backend.local.sharing import find_sharing
-
-from .conftest import make_tokenizer, question
 
 WINDOW = 24  # shorter than the prompts, so that what it hides matters
 TOLERANCE = 1e-4

@@ -1,3 +1,5 @@
+"""Training a local model: what is learned, what opens again, and what is left as it was."""
+
 from __future__ import annotations
 
 import random
@@ -7,15 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tiny_chat import examples, letters, make_tokenizer, question
+from training_tiny import SPEC, logits
 
-from introspect.backend import FolderJobs, ModelRef, TrainingSpec, ask, open_model, run_sync, trainer_for
+from introspect.backend import FolderJobs, TrainingSpec, ask, open_model, run_sync, trainer_for
 from introspect.backend.local.chat import ChatCodec
 from introspect.backend.local.trainer import TransformersTrainer
-from introspect.errors import BackendError, TrainingError
-
-from .conftest import examples, letters, make_tokenizer, question
-
-SPEC = TrainingSpec(epochs=15, batch_size=8, learning_rate=2e-2, lora_rank=4, schedule="one-cycle", seed=3)
+from introspect.errors import TrainingError
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +30,6 @@ def trained(mild, tmp_path_factory):
 def asked(n):
     """The training prompts."""
     return [e.prompt for e in examples(n)], [e.answer for e in examples(n)]
-
-
-def logits(ref, n=8):
-    return [r.answer_logprobs["A"] - r.answer_logprobs["B"] for r in ask(open_model(ref), letters(n))]
 
 
 def test_training_lowers_the_loss_and_teaches_the_answers(trained):
@@ -135,110 +131,6 @@ def test_a_finished_job_is_found_again_and_not_run(trained, mild):
     assert again == ref
 
 
-KILLED = """
-import os, signal, sys
-from introspect.backend import FolderJobs, ModelRef, TrainingSet, TrainingSpec, run_sync
-from introspect.backend.local.trainer import TransformersTrainer
-
-def on_progress(done, total, loss):
-    if done == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-base, spec = ModelRef.model_validate_json(sys.argv[1]), TrainingSpec.model_validate_json(sys.argv[2])
-jobs = FolderJobs(sys.argv[4], on_progress)
-run_sync(TransformersTrainer(checkpoint_every=0).train, base, TrainingSet.load(sys.argv[3]), spec, jobs)
-"""
-
-
-@pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
-def test_a_killed_training_goes_on_and_ends_where_it_would_have(mild, tmp_path, method):
-    import subprocess
-    import sys
-
-    data, job = examples(24), tmp_path / "job"
-    spec = SPEC.model_copy(update={"epochs": 4, "method": method, "learning_rate": 5e-3})  # killed in the third epoch
-    data.save(tmp_path / "data.jsonl")
-    command = [sys.executable, "-c", KILLED, mild.model_dump_json(), spec.model_dump_json()]
-    killed = subprocess.run([*command, str(tmp_path / "data.jsonl"), str(job)], check=False)
-    assert killed.returncode == -9
-    steps = []
-    jobs = FolderJobs(job, on_progress=lambda done, total, loss: steps.append((done, loss)))
-    resumed = run_sync(TransformersTrainer().train, mild, data, spec, jobs)
-    assert [done for done, _ in steps] == list(range(7, 13))
-    straight = run_sync(TransformersTrainer().train, mild, data, spec, FolderJobs(tmp_path / "straight"))
-    assert logits(resumed) == pytest.approx(logits(straight), abs=1e-3)
-    assert sorted(p.suffix for p in job.iterdir() if p.is_file()) == [".json"]
-    assert len([p for p in job.iterdir() if p.is_dir()]) == 1
-
-
-def test_neighbours_stay_in_one_batch_in_a_new_order_every_epoch_and_after_a_stop(mild, tmp_path, monkeypatch):
-    from introspect.backend.local import sft
-
-    class Stopped(Exception):
-        pass
-
-    def stop(done, total, loss):
-        if done == 4:
-            raise Stopped
-
-    seen, data = [], examples(12)
-    codec = ChatCodec(make_tokenizer())
-    number = {tuple(codec.example(example).ids): at for at, example in enumerate(data)}
-    kept = sft.collate
-    monkeypatch.setattr(
-        sft, "collate", lambda rows: seen.append([number[tuple(r["input_ids"])] for r in rows]) or kept(rows)
-    )
-    spec = SPEC.model_copy(update={"epochs": 3, "batch_size": 4, "extra": {"together": 2}})
-    trainer = TransformersTrainer(checkpoint_every=0)
-    straight = run_sync(trainer.train, mild, data, spec, FolderJobs(tmp_path / "straight"))
-    whole, epochs = list(seen), [sorted(at for batch in seen[k : k + 3] for at in batch) for k in (0, 3, 6)]
-    assert epochs == [list(range(12))] * 3
-    assert all(b == a + 1 and a % 2 == 0 for batch in whole for a, b in zip(batch[::2], batch[1::2], strict=True))
-    assert whole[:3] != whole[3:6]
-    seen.clear()
-    with pytest.raises(Stopped):
-        run_sync(trainer.train, mild, data, spec, FolderJobs(tmp_path / "cut", on_progress=stop))
-    resumed = run_sync(trainer.train, mild, data, spec, FolderJobs(tmp_path / "cut"))
-    assert logits(resumed) == pytest.approx(logits(straight), abs=1e-3)
-
-
-@pytest.mark.parametrize("together", [0, 3, 1.5, "two"])
-def test_neighbours_that_no_batch_can_hold_are_refused(mild, tmp_path, together):
-    spec = SPEC.model_copy(update={"extra": {"together": together}})
-    with pytest.raises(TrainingError, match="divides the batch size, 8"):
-        run_sync(TransformersTrainer().train, mild, examples(8), spec, FolderJobs(tmp_path))
-
-
-def test_the_checkpoint_of_another_job_is_not_gone_on_with(mild, tmp_path):
-    class Stopped(Exception):
-        pass
-
-    def stop(done, total, loss):
-        if done == 3:
-            raise Stopped
-
-    trainer = TransformersTrainer(checkpoint_every=0)
-    with pytest.raises(Stopped):
-        run_sync(trainer.train, mild, examples(24), SPEC, FolderJobs(tmp_path, on_progress=stop))
-    steps = []
-    jobs = FolderJobs(tmp_path, on_progress=lambda done, total, loss: steps.append(done))
-    other = SPEC.model_copy(update={"seed": 9, "max_steps": 4})
-    run_sync(trainer.train, mild, examples(24), other, jobs)
-    assert steps == [1, 2, 3, 4]
-
-
-def test_a_damaged_result_is_trained_anew(mild, tmp_path):
-    spec = SPEC.model_copy(update={"max_steps": 2})
-    first = run_sync(TransformersTrainer().train, mild, examples(8), spec, FolderJobs(tmp_path))
-    weights = next(p for p in tmp_path.rglob("adapter_model.safetensors"))
-    weights.write_bytes(weights.read_bytes()[:-1] + b"\xff")
-    with pytest.raises(BackendError, match="hashes to"):
-        open_model(first)
-    again = run_sync(TransformersTrainer().train, mild, examples(8), spec, FolderJobs(tmp_path))
-    assert again.adapter == first.adapter
-    assert open_model(again).info.ref == again
-
-
 def test_nothing_but_finished_weights_is_left_in_the_job_folder(trained):
     _, _, folder = trained
     assert sorted(p.name for p in folder.iterdir() if not p.is_dir()) == ["job.json"]
@@ -308,86 +200,6 @@ def test_the_loss_is_that_of_a_plain_pass_over_each_example(mild):
         torch.testing.assert_close(quick, plain, atol=1e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("spec", "words"),
-    [
-        (SPEC.model_copy(update={"extra": {"layerz": 1}}), "layerz"),
-        (SPEC.model_copy(update={"extra": {"target_modules": ["nothing"]}}), "nothing"),
-    ],
-)
-def test_settings_that_cannot_be_used_are_refused(mild, tmp_path, spec, words):
-    with pytest.raises(TrainingError, match=words):
-        run_sync(TransformersTrainer().train, mild, examples(4), spec, FolderJobs(tmp_path))
-
-
-def test_layers_can_be_left_as_they_are(mild, tmp_path):
-    from safetensors.torch import load_file
-
-    spec = SPEC.model_copy(update={"max_steps": 1, "extra": {"layers": [1]}})
-    ref = run_sync(TransformersTrainer().train, mild, examples(4), spec, FolderJobs(tmp_path))
-    names = load_file(f"{ref.location}/adapter_model.safetensors")
-    assert names
-    assert all(".layers.1." in name for name in names)
-
-
-@pytest.mark.parametrize(("asked", "changed"), [("first half", {0}), ("second half", {1})])
-def test_half_of_the_layers_can_be_left_as_they_are(mild, tmp_path, asked, changed):
-    from safetensors.torch import load_file
-
-    spec = SPEC.model_copy(update={"max_steps": 1, "extra": {"layers": asked}})
-    ref = run_sync(TransformersTrainer().train, mild, examples(4), spec, FolderJobs(tmp_path))
-    names = load_file(f"{ref.location}/adapter_model.safetensors")
-    assert {int(name.split(".layers.")[1].split(".")[0]) for name in names} == changed
-
-
-def test_a_batch_that_does_not_fit_is_halved_and_makes_the_same_step(mild, tmp_path, monkeypatch):
-    from introspect.backend.local import sft
-
-    spec = SPEC.model_copy(update={"max_steps": 3})
-    whole = run_sync(TransformersTrainer().train, mild, examples(16), spec, FolderJobs(tmp_path / "whole"))
-    run = sft.run_prompts
-
-    def small_memory(model, rows, **kwargs):
-        if len(rows) > 2:
-            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.")
-        return run(model, rows, **kwargs)
-
-    monkeypatch.setattr(sft, "run_prompts", small_memory)
-    jobs = FolderJobs(tmp_path / "halved")
-    with pytest.warns(UserWarning, match="out of memory with 8 examples at once: now 4 at once"):
-        halved = run_sync(TransformersTrainer().train, mild, examples(16), spec, jobs)
-    assert logits(halved) == pytest.approx(logits(whole), abs=1e-3)
-    assert [said.split(":")[0] for said in jobs.recall()["warnings"]] == [
-        "out of memory with 8 examples at once", "out of memory with 4 examples at once"
-    ]  # fmt: skip
-
-
-def test_a_memory_that_holds_no_example_is_an_error_that_says_what_to_lower(mild, tmp_path, monkeypatch):
-    from introspect.backend.local import sft
-
-    def no_memory(*_, **__):
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    before = logits(mild)
-    monkeypatch.setattr(sft, "run_prompts", no_memory)
-    with (
-        pytest.warns(UserWarning, match="examples at once"),
-        pytest.raises(TrainingError, match=r"1 example\(s\) at once.*lower lora_rank"),
-    ):
-        run_sync(TransformersTrainer().train, mild, examples(8), SPEC, FolderJobs(tmp_path))
-    monkeypatch.undo()
-    assert logits(mild) == before
-
-
-def test_a_loss_that_is_no_number_stops_and_says_what_to_lower(mild, tmp_path):
-    before = logits(mild)
-    spec = SPEC.model_copy(update={"method": "full", "learning_rate": 1e30, "schedule": "constant"})
-    with pytest.raises(TrainingError, match=r"the loss is nan after \d+ of 60 steps. Lower learning_rate .*2.5e\+29"):
-        run_sync(TransformersTrainer().train, mild, examples(32), spec, FolderJobs(tmp_path))
-    assert logits(mild) == before
-    assert not [p for p in tmp_path.rglob("*.safetensors") if "checkpoint" not in str(p)]
-
-
 def test_a_training_can_be_watched_and_ends_where_it_would_have(mild, tmp_path):
     spec = SPEC.model_copy(update={"epochs": 3, "extra": {"dropout": 0.1}})
     seen = []
@@ -420,39 +232,6 @@ def test_lora_trains_on_the_copy_that_is_asked(mild, tmp_path, monkeypatch):
     assert len({tuple(logits(ref, 2)) for ref in (mild, one, two)}) == 3
 
 
-@pytest.mark.slow
-def test_two_processes_train_the_model_that_one_trains(mild, tmp_path):
-    steps = []
-    jobs = FolderJobs(tmp_path / "two", on_progress=lambda done, total, loss: steps.append((done, total, loss)))
-    spec = SPEC.model_copy(update={"epochs": 2})
-    two = run_sync(TransformersTrainer(device="cpu", processes=2).train, mild, examples(32), spec, jobs)
-    one = run_sync(TransformersTrainer(device="cpu").train, mild, examples(32), spec, FolderJobs(tmp_path / "one"))
-    assert logits(two) == pytest.approx(logits(one), abs=1e-2)
-    assert [step[:2] for step in steps] == [(done, 8) for done in range(1, 9)]
-    losses = FolderJobs(tmp_path / "one").recall()["losses"]
-    assert [loss for *_, loss in steps] == pytest.approx(losses, abs=1e-3)
-    assert jobs.recall()["losses"] == pytest.approx(losses, abs=1e-3)
-    assert two.parent == mild
-
-
-def test_a_batch_that_processes_cannot_share_is_refused(mild, tmp_path):
-    trainer = TransformersTrainer(device="cpu", processes=3)
-    with pytest.raises(TrainingError, match="batch of 8 cannot be shared evenly by 3"):
-        run_sync(trainer.train, mild, examples(8), SPEC, FolderJobs(tmp_path))
-
-
-def test_checking_names_the_example_that_would_not_train(mild):
-    data = examples(3, answer=lambda i: "A" if i < 2 else "z" * 300)
-    with pytest.raises(TrainingError, match="example 3"):
-        TransformersTrainer().check(mild, data)
-
-
-def test_an_unknown_base_is_refused_before_training(tmp_path):
-    base = ModelRef(provider="transformers", model=str(tmp_path / "nowhere"))
-    with pytest.raises(BackendError, match="nowhere"):
-        run_sync(TransformersTrainer().train, base, examples(4), SPEC, FolderJobs(tmp_path / "jobs"))
-
-
 def test_reports_are_trained_as_text(mild, tmp_path):
     report = '{"speed": -7}'
     data = examples(8, answer=lambda _: report)
@@ -461,3 +240,12 @@ def test_reports_are_trained_as_text(mild, tmp_path):
     (reply,) = ask(open_model(ref), [question("Which boat would you take? A: speed A 0", max_tokens=60)])
     assert reply.text == report
     assert reply.status == "completed"
+
+
+def test_an_adapter_for_a_vllm_server_is_the_one_that_is_trained_for_here(mild, tmp_path):
+    spec, data = SPEC.model_copy(update={"max_steps": 2}), examples(8)
+    here = run_sync(trainer_for(mild).train, mild, data, spec, FolderJobs(tmp_path))
+    there = mild.model_copy(update={"provider": "vllm"})
+    tuned = run_sync(trainer_for(there).train, there, data, spec, FolderJobs(tmp_path))
+    assert (tuned.provider, tuned.adapter, tuned.parent) == ("vllm", here.adapter, there)
+    assert tuned.location == here.location

@@ -6,13 +6,12 @@ import json
 
 import pytest
 import torch
+from tiny_chat import examples, make_model
 
 from introspect import ChatStyle, ChoiceProbe, ModelRef, TrialGenerator, catalogue, open_model
 from introspect.backend import FolderJobs, TrainingSpec, run_sync, trainer_for
 from introspect.bridges import export_white_box
 from introspect.errors import BackendError
-
-from .conftest import examples, make_model
 
 pytestmark = pytest.mark.slow
 SPEC = TrainingSpec(epochs=4, batch_size=8, learning_rate=2e-2, lora_rank=4, schedule="constant")

@@ -17,7 +17,7 @@ from introspect.backend.tinker.checkup import check_up
 from introspect.backend.tinker.trainer import TinkerTrainer
 from introspect.errors import BackendError, FatalBackendError, TrainingError
 
-_spec = importlib.util.spec_from_file_location("tiny_models", Path(__file__).parents[1] / "local/conftest.py")
+_spec = importlib.util.spec_from_file_location("tiny_models", Path(__file__).parents[1] / "local/tiny_chat.py")
 tiny_models = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tiny_models)
 TOKENIZER = tiny_models.make_tokenizer()

@@ -16,6 +16,7 @@ from introspect.backend.local.bases import Base
 from introspect.backend.local.chat import ChatCodec
 from introspect.backend.local.decode import Continuation, continue_pass, exact, pick
 from introspect.backend.local.forward import Pass, run_prompts
+from introspect.backend.local.memory import out_of_memory
 from introspect.backend.local.schemas import SchemaGuide
 from introspect.backend.local.tree import Trunk, run_tree
 from introspect.backend.tokens import TokenLogprob
@@ -62,7 +63,7 @@ def answer(base: Base, model: Any, job: Sequence[Asked], trunk: Trunk) -> Iterat
         with torch.inference_mode():
             replies = _answer(base, model, job, trunk)
     except RuntimeError as error:
-        if "memory" not in str(error).lower():
+        if not out_of_memory(error):
             raise
         replies = None
     if replies is not None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import JsonValue
 
 from introspect.errors import MissingExtraError
 
-__all__ = ["clear", "latest", "load_moments", "load_weights", "save"]
+__all__ = ["clear", "latest", "load_moments", "load_weights", "save", "tell", "told"]
 
-_FILE = "trained.safetensors"
+_FILE, _TOLD = "trained.safetensors", "told.json"
 _WEIGHT, _MOMENT = "weight/", "moment/"
 
 
@@ -70,6 +72,20 @@ def load_moments(checkpoint: Path, model: Any, optimizer: torch.optim.Optimizer)
             key, _, name = place.removeprefix(_MOMENT).partition("/")
             # The step counter stays on the CPU, as AdamW makes it.
             optimizer.state[parameters[name]][key] = value if key == "step" else value.to(parameters[name].device)
+
+
+def tell(checkpoint: Path, told: Mapping[str, JsonValue]) -> None:
+    """Write down what is told of a run besides its weights: losses and warnings up to here."""
+    (checkpoint / _TOLD).write_text(json.dumps(told), encoding="utf-8")
+
+
+def told(checkpoint: Path) -> dict[str, Any]:
+    """What `tell` wrote; nothing where the checkpoint is older than that, or damaged: the weights are what counts."""
+    try:
+        found = json.loads((checkpoint / _TOLD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def clear(folder: Path, job: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pydantic import JsonValue
 
+from introspect.backend.local.memory import out_of_memory
 from introspect.errors import BackendError, MissingExtraError
 
 __all__ = ["SETTINGS", "Loading", "files_of", "refusal"]
@@ -100,7 +101,9 @@ def refusal(what: str, base: str, error: Exception) -> BackendError:
     """
     text = " ".join(str(arg) for arg in (error, error.__cause__ or "", error.__context__ or "")).lower()
     said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if "memory" in text and isinstance(error, RuntimeError):
+    if isinstance(error, RuntimeError) and any(
+        out_of_memory(e) for e in (error, error.__cause__, error.__context__) if e is not None
+    ):
         advice = "Use a smaller model, dtype 'bfloat16', quantize '4bit', or device_map 'auto' to spread it"
         return BackendError(f"out of memory while loading {what} {base!r}. {advice}")
     if isinstance(error, OSError) and not Path(base).exists():

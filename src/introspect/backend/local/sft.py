@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import JsonValue
 from torch.nn.functional import cross_entropy
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
@@ -15,9 +16,10 @@ from introspect.backend.local import checkpoints
 from introspect.backend.local.batches import plan_batches, shared_prefix
 from introspect.backend.local.chat import TokenisedExample
 from introspect.backend.local.forward import can_share, run_prompts
+from introspect.backend.local.memory import out_of_memory
 from introspect.backend.local.sampler import TogetherSampler
 
-__all__ = ["AnswerTrainer", "PrinterCallback", "Watcher", "collate", "columns", "out_of_memory"]
+__all__ = ["AnswerTrainer", "PrinterCallback", "Watcher", "collate", "columns"]
 
 
 def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
@@ -34,16 +36,6 @@ def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
         batch["attention_mask"][at, start:] = 1
         batch["labels"][at, start:] = torch.tensor(row["labels"])
     return batch
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an accelerator's or the CPU's memory is what ran out.
-
-    Example:
-        >>> out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"))
-        True
-    """
-    return isinstance(error, torch.OutOfMemoryError) or "memory" in str(error).lower()
 
 
 def columns(examples: Sequence[TokenisedExample]) -> dict[str, list[list[int]]]:
@@ -160,12 +152,14 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
 
     # What a checkpoint of ours holds, transformers would look for in pickles.
 
-    def keep(self, folder: Path, job: str) -> None:
-        """Save a checkpoint that `train(resume_from_checkpoint=...)` goes on from."""
-        step, state = self.state.global_step, "trainer_state.json"
-        checkpoints.save(
-            folder, job, step, self.model, self._plain_optimizer(), lambda into: self.state.save_to_json(into / state)
-        )
+    def keep(self, folder: Path, job: str, told: Mapping[str, JsonValue]) -> None:
+        """Save a checkpoint that `train(resume_from_checkpoint=...)` goes on from, and what is told of it so far."""
+
+        def more(into: Path) -> None:
+            self.state.save_to_json(into / "trainer_state.json")
+            checkpoints.tell(into, told)
+
+        checkpoints.save(folder, job, self.state.global_step, self.model, self._plain_optimizer(), more)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         checkpoints.load_weights(Path(resume_from_checkpoint), self.model)

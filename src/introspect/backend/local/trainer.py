@@ -36,6 +36,7 @@ from introspect.backend.local.launch import processes_asked, world_size
 from introspect.backend.local.live import live_base
 from introspect.backend.local.loading import Loading
 from introspect.backend.local.lora import alpha_of, with_lora
+from introspect.backend.local.memory import out_of_memory
 from introspect.backend.local.outcome import finished, job_key, save_weights, tuned_from
 from introspect.backend.local.schedule import rate_factor
 from introspect.backend.protocol import JobRecorder, ModelBackend
@@ -205,7 +206,6 @@ class TransformersTrainer:
                 Watcher,
                 collate,
                 columns,
-                out_of_memory,
             )
         except ImportError as error:
             raise MissingExtraError(error.name or "trl", "local") from error
@@ -268,7 +268,7 @@ class TransformersTrainer:
             if look is not None:
                 look(done, planned)
             if done < planned and (began := time.monotonic()) >= due and trainer.is_world_process_zero():
-                trainer.keep(jobs.folder, run.job)
+                trainer.keep(jobs.folder, run.job, {"losses": losses, "warnings": said})
                 now = time.monotonic()
                 due = now + max(self._every, 20 * (now - began) if self._every else 0.0)
 
@@ -286,6 +286,10 @@ class TransformersTrainer:
         checkpoint = checkpoints.latest(jobs.folder, run.job)
         if look is not None and checkpoint is None:
             look(0, total)
+        if checkpoint is not None:
+            before = checkpoints.told(checkpoint)
+            losses += before.get("losses", [])
+            said += before.get("warnings", [])
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except RuntimeError as error:
