@@ -8,7 +8,7 @@ import pytest
 
 from introspect.errors import ConfigError
 from introspect.show import plot_control
-from introspect.study.controls import CONTROLS, ControlResult
+from introspect.study.controls import CONTROLS, ControlResult, control
 
 ROW = {
     "condition": "a", "r": 0.5, "ci_low": 0.4, "ci_high": 0.6, "null_high": 0.1, "coverage": 1.0, "x": 1.0,
@@ -38,3 +38,37 @@ def test_conditions_are_drawn_at_their_r() -> None:
 def test_what_was_not_done_has_no_figure() -> None:
     with pytest.raises(ConfigError, match="not applicable: it has no words"):
         plot_control(ControlResult("prompts", "?", "not applicable", "it has no words"))
+
+
+@pytest.mark.parametrize("word", CONTROLS)
+def test_nothing_of_a_figure_is_cut_off(word: str) -> None:
+    """With its own question, the longest sentence, and a bar at either end."""
+    long = "Over many ways to ask, held-out r goes from one number to another, and that is said at some length: " * 3
+    rows = tuple({**ROW, "condition": f"a condition with a name of some length, {k}", "x": float(k)} for k in range(4))
+    figure = plot_control(ControlResult(word, control(word).question, "done", rows=rows, sentence=long))
+    figure.draw_without_rendering()
+    whole = figure.bbox.padded(1)
+    for text in figure.texts:
+        box = text.get_window_extent()
+        assert whole.x0 <= box.x0, text.get_text()
+        assert box.x1 <= whole.x1, text.get_text()
+        assert box.y1 <= whole.y1, text.get_text()
+    for axis in figure.axes:
+        low, high = sorted(axis.get_ylim())
+        if axis.get_yticklabels()[0].get_text().startswith("a condition"):
+            assert low < -0.5, "the first bar is as wide as the room that it has"
+            assert high > len(rows) - 0.5
+
+
+@pytest.mark.parametrize("word", ["prompts", "grounding", "self-prediction"])
+def test_what_could_not_be_scored_says_so_and_is_no_bar_of_length_0(word: str) -> None:
+    scored = {**ROW, "value": 0.5}
+    rows = (
+        scored,
+        {**scored, "condition": "b", "r": None, "ci_low": None, "old_r": None, "value": None},
+        {"condition": "c", "note": "not applicable: it has no words"},
+    )
+    (axis,) = plot_control(ControlResult(word, "?", "done", rows=rows, sentence=".")).axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b", "c"]
+    assert [text.get_text() for text in axis.texts] == ["no r: too few usable reports", "not applicable"]
+    assert 0.0 not in [patch.get_width() for patch in axis.patches]

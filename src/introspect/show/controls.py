@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from introspect.errors import ConfigError
-from introspect.show.drawn import own_figure
+from introspect.show.drawn import number, own_figure
 from introspect.study.controls import ControlResult
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def plot_control(result: ControlResult, path: Path | str | None = None) -> Figur
         raise ConfigError(f"control {result.word!r} has no figure: it is {result.state}: {result.reason}")
     figure = own_figure()
     _PLOTS.get(result.word, plot_conditions)(figure, result)
-    figure.suptitle(f"{result.word}: {result.question}", fontsize=10, x=0.01, ha="left", weight="bold")
+    # Characters that fit on a line of an inch's width, in either size.
+    title = _wrapped(f"{result.word}: {result.question}", int(9.6 * figure.get_figwidth()))
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left", weight="bold")
     width = int(14.5 * figure.get_figwidth())
     figure.supxlabel(_wrapped(result.sentence, width), fontsize=8.5, color=_INK, x=0.01, ha="left")
     if path is not None:
@@ -50,19 +52,21 @@ def plot_control(result: ControlResult, path: Path | str | None = None) -> Figur
 
 
 def plot_conditions(figure: Figure, result: ControlResult) -> None:
-    """One line a condition: r with its interval, and how far chance would reach."""
-    rows = [row for row in result.rows if isinstance(row.get("r"), float)]
-    figure.set_size_inches(8, 1.8 + 0.36 * len(rows))
+    """One line a condition: r with its interval, and how far chance would reach. What could not be scored says so."""
+    rows = list(result.rows)
+    figure.set_size_inches(8, 1.9 + 0.32 * len(rows))
     axis = figure.subplots()
     axis.axvline(0, color="0.8", lw=0.8, zorder=0)
     for place, row in enumerate(rows):
+        if not isinstance(row.get("r"), float):
+            _unscored(axis, row, place)
+            continue
         colour = _OTHER if place == 0 else _OWN
         _interval(axis, row, place, colour)
         null = row.get("null_high")
         if isinstance(null, float):
             axis.plot([-abs(null), abs(null)], [place, place], color="0.88", lw=9, solid_capstyle="butt", zorder=0)
-    axis.set_yticks(range(len(rows)), [str(row["condition"]) for row in rows], fontsize=8.5)
-    axis.invert_yaxis()
+    _places(axis, rows)
     axis.set_xlabel(
         "r of reports and measured weights\n(95 % interval; grey: reports dealt to other contexts)", fontsize=8
     )
@@ -98,26 +102,28 @@ def plot_disposition(figure: Figure, result: ControlResult) -> None:
 
 def _shares(figure: Figure, result: ControlResult, label: str, *fields: str) -> None:
     """Bars from 0 to 1, one or two a row, with intervals where there are any."""
-    rows = [row for row in result.rows if any(isinstance(row.get(field), float) for field in fields)]
-    figure.set_size_inches(8, 1.8 + 0.42 * max(1, len(rows)))
+    rows = list(result.rows)
+    figure.set_size_inches(8, 1.9 + 0.42 * max(1, len(rows)))
     axis = figure.subplots()
     places, colours, names = np.arange(len(rows)), (_OTHER, _OWN), ("does", "says")
     for k, field in enumerate(fields):
         width = 0.7 / len(fields)
-        values = [value if isinstance(value := row.get(field), float) else 0.0 for row in rows]
+        # A bar of length 0 would say that there are none.
+        values = [number(row.get(field)) for row in rows]
         shift = (k - (len(fields) - 1) / 2) * width
         axis.barh(places + shift, values, width * 0.9, color=colours[k] if len(fields) > 1 else _OWN, label=names[k])
     for place, row in enumerate(rows):
         low, high = row.get("value_low"), row.get("value_high")
         if isinstance(low, float) and isinstance(high, float):
             axis.plot([low, high], [place, place], color=_INK, lw=1.4)
-    axis.set_yticks(places, [str(row["condition"]) for row in rows], fontsize=8.5)
-    axis.invert_yaxis()
+        if not any(isinstance(row.get(field), float) for field in fields):
+            _unscored(axis, row, place)
+    _places(axis, rows)
     axis.set_xlim(0, 1)
-    axis.axvline(0.5, color="0.8", lw=0.8, zorder=0)
     axis.set_xlabel(label, fontsize=8.5)
     if len(fields) > 1:
-        axis.legend(frameon=False, fontsize=8)
+        axis.axvline(0.5, color="0.8", lw=0.8, zorder=0)
+        _legend_above(axis)
     _plain(axis)
 
 
@@ -153,13 +159,16 @@ def plot_grounding(figure: Figure, result: ControlResult) -> None:
         (-0.17, "r", _OWN, "with behaviour now"),
         (0.17, "old_r", _OTHER, "with the old lesson"),
     ):
-        values = [value if isinstance(value := row[field], float) else 0.0 for row in rows]
-        axis.barh(places + shift, values, 0.3, color=colour, label=label)
-    axis.set_yticks(places, [str(row["condition"]) for row in rows], fontsize=8.5)
-    axis.invert_yaxis()
+        axis.barh(places + shift, [number(row.get(field)) for row in rows], 0.3, color=colour, label=label)
+    for place, row in enumerate(rows):
+        if not isinstance(row.get("r"), float):
+            _unscored(axis, row, place)
+        for shift, low, high in ((-0.17, "ci_low", "ci_high"), (0.17, "old_low", "old_high")):
+            axis.plot([number(row.get(low)), number(row.get(high))], [place + shift] * 2, color=_INK, lw=1.4)
+    _places(axis, rows)
     axis.set_xlim(-1, 1)
-    axis.set_xlabel("r of the reports", fontsize=9)
-    axis.legend(frameon=False, fontsize=8)
+    axis.set_xlabel("r of the reports (95 % interval)", fontsize=9)
+    _legend_above(axis)
     _plain(axis)
 
 
@@ -175,6 +184,25 @@ def _line(axis: Any, rows: Sequence[Any], field: str, colour: str, label: str | 
     axis.axhline(0, color="0.8", lw=0.8, zorder=0)
     axis.set_ylim(-0.3, 1.05)
     _plain(axis)
+
+
+def _places(axis: Any, rows: Sequence[Any]) -> None:
+    """One line a row, from above, with room at both ends: what lies on the frame is cut."""
+    axis.set_yticks(range(len(rows)), [str(row["condition"]) for row in rows], fontsize=8.5)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def _unscored(axis: Any, row: Any, place: int) -> None:
+    """Why there is nothing to see on a line: left out, it would not be missed."""
+    note = str(row.get("note") or "no r: too few usable reports")
+    text = note.partition(":")[0] if note.startswith("not applicable") else note
+    where = axis.get_yaxis_transform()
+    axis.text(0.01, place, text, transform=where, fontsize=8, color=_PALE, va="center", style="italic")
+
+
+def _legend_above(axis: Any) -> None:
+    """Outside of the bars, wherever these end."""
+    axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1)
 
 
 def _interval(axis: Any, row: Any, place: int, colour: str) -> None:
