@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from small_sweeps import SMALL, small_sweep
 
+from introspect.decision import ScenarioSet, organism_scenarios
 from introspect.errors import ConfigError
 from introspect.study.sweeps import Resources, Sweep, SweepRun, executor, lanes_of
 from introspect.study.sweeps.local import LocalExecutor
@@ -48,6 +49,46 @@ def test_paths_count_from_the_file_s_folder(tmp_path: Path) -> None:
     assert Sweep.load(tmp_path / "sweep.yaml").protocols["protocol"].contexts.instilled == 12
 
 
+def _with_contexts(folder: Path, sweep: str) -> Sweep:
+    folder.mkdir()
+    (folder / "mine.json").write_text(organism_scenarios(4).to_json())
+    (folder / "sweep.yaml").write_text(sweep)
+    return Sweep.load(folder / "sweep.yaml")
+
+
+OWN = """\
+name: s
+protocol: {contexts: {file: mine.json, instilled: 4, native: 0}, draw: {contexts: file}}
+models: [simulated]
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OWN,
+        "name: s\nprotocol: {contexts: {instilled: 4, native: 0}}\nmodels: [simulated]\nconditions:\n"
+        "  protocol: {contexts: {file: mine.json}, draw: {contexts: file}}\n",
+    ],
+)
+def test_scenario_files_too_count_from_the_sweep_s_folder_wherever_a_worker_is(tmp_path: Path, text: str) -> None:
+    sweep = _with_contexts(tmp_path / "here", text)
+    (order,) = lanes_of(sweep, "out")[0].orders
+    assert order.protocol.contexts.file == str(tmp_path / "here" / "mine.json")
+
+
+def test_a_study_is_known_by_what_its_scenario_file_says_and_not_by_its_place(tmp_path: Path) -> None:
+    def key(sweep: Sweep) -> str:
+        return lanes_of(sweep, "out")[0].orders[0].key
+
+    one, other = (_with_contexts(tmp_path / name, OWN) for name in ("one", "other"))
+    assert key(one) == key(other)
+    before = key(one)
+    edited = [s.model_copy(update={"question": "Which one now?"}) for s in organism_scenarios(4)]
+    (tmp_path / "one" / "mine.json").write_text(ScenarioSet(edited).to_json())
+    assert key(one) != before
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -86,9 +127,21 @@ def test_gpus_are_shared_out_by_place(monkeypatch: pytest.MonkeyPatch) -> None:
     from introspect.study.sweeps.local import _share
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
-    assert [_share(place, 2) for place in (0, 1)] == ["4,5", "6,7"]
-    assert [_share(place, 0.5) for place in range(4)] == ["4", "4", "5", "5"]
-    assert _share(0, 0) is None
+    assert [_share(place, 2, most=2) for place in (0, 1)] == ["4,5", "6,7"]
+    assert [_share(place, 0.5, most=0.5) for place in range(4)] == ["4", "4", "5", "5"]
+    # Three shares of .3 or two of .4 fill a GPU.
+    assert [_share(place, 0.3, most=0.3) for place in range(4)] == ["4", "4", "4", "5"]
+    assert [_share(place, 0.4, most=0.4) for place in range(4)] == ["4", "4", "5", "5"]
+    # Where some studies of a sweep need more, places are cut for those: no worker gets what another one has.
+    assert [_share(place, gpus, most=2) for place, gpus in ((0, 2), (1, 0.5))] == ["4,5", "6"]
+    assert _share(0, 0, most=2) is None
+
+
+def test_shares_of_gpus_that_do_not_fit_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    LocalExecutor(4).check([Resources(gpus=0.4)])
+    with pytest.raises(ConfigError, match="5 workers need 3 GPUs and this machine shows 2; lower"):
+        LocalExecutor(5).check([Resources(gpus=0.4)])  # five times .4 are two GPUs, but no GPU holds two and a half
 
 
 @pytest.mark.parametrize(

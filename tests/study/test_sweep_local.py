@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from small_sweeps import findings, finished, small_sweep
 
 from introspect.errors import BackendError, StoreError
 from introspect.store import Store
-from introspect.study.sweeps import SweepResult, SweepRun, executor, read_sweep
+from introspect.study.sweeps import SweepResult, SweepRun, executor, read_sweep, worker
 from introspect.study.sweeps.lanes import lanes_of
 from introspect.study.sweeps.local import LocalExecutor
 from introspect.study.sweeps.worker import run_order
@@ -140,6 +141,34 @@ def test_a_worker_that_sees_another_folder_or_version_refuses(tmp_path: Path) ->
     other = order.model_copy(update={"introspect": "0.0.0"})
     assert "install the same version on all nodes" in json.loads(run_order(other.model_dump_json()))["reason"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_result_that_is_no_json_fails_its_study_and_not_the_worker(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(worker, "_told", lambda found: {"result": float("nan"), "steps": []})
+    one = small_sweep().model_copy(update={"seeds": (0,), "conditions": {"two": {}}})
+    (why,) = SweepRun(one, tmp_path).run(executor("here")).failed.values()
+    assert "not JSON compliant" in why
+
+
+def test_a_study_is_told_of_its_server_and_processes_and_nobody_else(tmp_path: Path, monkeypatch) -> None:
+    seen = []
+
+    def run(self, wait: float) -> None:
+        seen.append([os.environ.get(name) for name in NAMES])
+        raise BackendError("seen enough")
+
+    monkeypatch.setenv("INTROSPECT_PROCESSES", "3")
+    monkeypatch.setattr(worker.ProtocolRun, "run", run)
+    needs = "resources: {vllm: 'http://127.0.0.1:8000/v1', processes: 2}\n"
+    one = small_sweep(needs).model_copy(update={"seeds": (0,), "conditions": {"two": {}}})
+    (order,) = lanes_of(one, tmp_path)[0].orders
+    (tmp_path / "sweep.json").write_text(json.dumps({"hash": order.sweep}))
+    run_order(order.model_dump_json())
+    assert seen == [["http://127.0.0.1:8000/v1", "2"]]
+    assert [os.environ.get(name) for name in NAMES] == [None, "3"]
+
+
+NAMES = ("INTROSPECT_VLLM", "INTROSPECT_PROCESSES")
 
 
 def test_a_folder_holds_one_sweep(tmp_path: Path, alone: SweepResult) -> None:

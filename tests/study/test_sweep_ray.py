@@ -144,6 +144,14 @@ def test_what_no_node_has_room_for_is_refused(cluster: Any) -> None:
             made.check([Resources(gpus=1)])
 
 
+def test_a_cluster_of_our_own_ends_where_no_study_would_ever_find_room() -> None:
+    from introspect.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="no node of the cluster has 1 cores, 64 GPUs"):
+        executor("ray", 1).check([Resources(gpus=64)])
+    assert not ray.is_initialized()
+
+
 def _attempts(folder: Path) -> list[Any]:
     found: list[Any] = []
     for file in (folder / "lanes").glob("*/study.db"):

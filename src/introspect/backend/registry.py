@@ -31,6 +31,7 @@ _BUILT_IN = {
     "openai": "introspect.backend.openai.provider:PROVIDER",
     "tinker": "introspect.backend.tinker.provider:PROVIDER",
     "inspect": "introspect.backend.inspect_model:PROVIDER",
+    "vllm": "introspect.backend.vllm_server:PROVIDER",
 }
 
 

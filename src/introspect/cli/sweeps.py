@@ -46,6 +46,7 @@ def _sweep(options: argparse.Namespace) -> int:
             print(
                 f"  {model.backend}: {needs.cpus} cores, {needs.gpus:g} GPUs, {needs.memory_gb:g} GB a study"
                 + (f", {needs.processes} processes that train together" if needs.processes > 1 else "")
+                + (f", asked on the vLLM server at {needs.vllm}" if needs.vllm else "")
             )
         for name, protocol in sweep.protocols.items():
             words = ", ".join(control.word for control in protocol.controls)

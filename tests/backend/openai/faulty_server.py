@@ -8,6 +8,7 @@ import json
 import math
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Fault = Callable[[dict[str, Any]], "str | tuple[int, dict[str, str], Any] | None"]
@@ -51,6 +52,7 @@ class FaultyServer:
         bodies: Requests that came in, in order.
         seen_headers: Their headers.
         busy, busiest: Completions under way now, and the most there were.
+        adapters: Name -> folder of each that was loaded, where the owner is "vllm".
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class FaultyServer:
     ) -> None:
         self.fault, self.answer, self.headers, self.delay, self.owner = fault, answer, headers or {}, delay, owner
         self.bodies: list[dict[str, Any]] = []
+        self.adapters: dict[str, Path] = {}
         self.seen_headers: list[dict[str, str]] = []
         self.busy = self.busiest = 0
         self._ready = threading.Event()
@@ -106,7 +109,10 @@ class FaultyServer:
                     if not await self._complete(json.loads(raw), writer):
                         return
                 elif path.endswith("/models"):
-                    self._send(writer, 200, {"object": "list", "data": [{"id": "m", "owned_by": self.owner}]})
+                    listed = [{"id": name, "owned_by": self.owner} for name in ("m", *self.adapters)]
+                    self._send(writer, 200, {"object": "list", "data": listed})
+                elif path.endswith("/load_lora_adapter") and self.owner == "vllm":
+                    self._load(json.loads(raw), writer)
                 else:
                     self._send(writer, 404, {"error": {"message": "no such route", "type": "not_found"}})
                 await writer.drain()
@@ -114,6 +120,15 @@ class FaultyServer:
             pass
         finally:
             writer.close()
+
+    def _load(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        """As vLLM does: by name, from a folder that it sees, and once."""
+        name, folder = body["lora_name"], Path(body["lora_path"])
+        if name in self.adapters or not (folder / "adapter_config.json").is_file():
+            self._send(writer, 400, {"error": {"message": "has already been loaded, or is not there", "type": "bad"}})
+            return
+        self.adapters[name] = folder
+        self._send(writer, 200, b"Success: LoRA adapter added.", {"content-type": "text/plain"})
 
     async def _complete(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         self.bodies.append(body)

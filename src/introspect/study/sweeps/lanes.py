@@ -11,15 +11,17 @@ from pydantic import JsonValue
 
 from introspect._version import __version__
 from introspect.backend.wire import ModelRef, canonical
+from introspect.decision import ScenarioSet
 from introspect.store.keys import step_key
 from introspect.study.protocols import Protocol, backend_ref
 from introspect.study.protocols.sections import Section
+from introspect.study.stages import VERSION as STAGES
 from introspect.study.sweeps.sweep import Resources, Sweep
 
 __all__ = ["Lane", "StudyOrder", "lanes_of"]
 
-# Raised by hand when a study's result changes its meaning.
-VERSION = 1
+# Of a study's result: what changes the meaning of its steps changes its own. Raised by hand besides.
+VERSION = STAGES + 0
 
 
 class StudyOrder(Section):
@@ -33,6 +35,7 @@ class StudyOrder(Section):
         seed: The seed.
         condition: The condition.
         protocol: The condition's protocol, with this seed.
+        content: Hash of the protocol with the contents of scenario files in place of their names, where it names any.
         out: Folder of the sweep.
         lane: Folder of the lane in it.
         resources: What it uses.
@@ -45,6 +48,7 @@ class StudyOrder(Section):
     seed: int
     condition: str
     protocol: Protocol
+    content: str = ""
     out: str
     lane: str
     resources: Resources
@@ -57,7 +61,7 @@ class StudyOrder(Section):
     @property
     def step(self) -> tuple[str, JsonValue, int]:
         """Name, inputs and version of the step that it is in the sweep's store."""
-        return f"study {self.title}", [self.model.identity(), self.seed, self.protocol.hash], VERSION
+        return f"study {self.title}", [self.model.identity(), self.seed, self.content or self.protocol.hash], VERSION
 
     @property
     def key(self) -> str:
@@ -77,6 +81,19 @@ class Lane:
 
     folder: str
     orders: tuple[StudyOrder, ...]
+
+
+def _content(protocol: Protocol) -> str:
+    """What a protocol says, wherever its scenario files lie and whatever they are called; "" where it has none.
+
+    Raises:
+        ScenarioError: A file cannot be read.
+    """
+    named = {key: path for key in ("file", "native_file") if (path := getattr(protocol.contexts, key))}
+    if not named:
+        return ""
+    told = {key: ScenarioSet.load(path).hash for key, path in named.items()}
+    return protocol.model_copy(update={"contexts": protocol.contexts.model_copy(update=told)}).hash
 
 
 def lanes_of(sweep: Sweep, out: Path | str) -> tuple[Lane, ...]:
@@ -101,7 +118,8 @@ def lanes_of(sweep: Sweep, out: Path | str) -> tuple[Lane, ...]:
                 orders.append(
                     StudyOrder(
                         introspect=__version__, sweep=digest_of_all, backend=model.backend, model=ref, seed=seed,
-                        condition=name, protocol=mine, out=folder, lane=lane, resources=sweep.resources_of(model),
+                        condition=name, protocol=mine, content=_content(mine), out=folder, lane=lane,
+                        resources=sweep.resources_of(model),
                     )
                 )  # fmt: skip
             lanes.append(Lane(lane, tuple(orders)))

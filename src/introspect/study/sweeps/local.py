@@ -81,6 +81,7 @@ class LocalExecutor:
         self._workers: list[_Worker | None] = [None] * self._n
         self._waiting: deque[tuple[Ticket, StudyOrder]] = deque()
         self._selector = selectors.DefaultSelector()
+        self._gpus = 0.0
 
     @property
     def room(self) -> str:
@@ -94,10 +95,13 @@ class LocalExecutor:
             ConfigError: Too many workers for memory or GPUs.
         """
         gpus, memory = max(r.gpus for r in needs), max(r.memory_gb for r in needs)
+        self._gpus = gpus
         here, there = len(_devices()) if gpus else 0, _memory_gb()
-        if gpus and self._n * gpus > here + 1e-9:
+        # Of shares, whole ones only fit on a GPU: three times .3, and not half of a fourth.
+        wanted = -(-self._n // int(1 / gpus + 1e-9)) if 0 < gpus < 1 else self._n * gpus
+        if wanted > here:
             raise ConfigError(
-                f"resources: {self._n} workers need {self._n * gpus:g} GPUs and this machine shows {here}; lower "
+                f"resources: {self._n} workers need {wanted:g} GPUs and this machine shows {here}; lower "
                 "--workers or gpus, or give a cluster with --executor ray"
             )
         if memory and self._n * memory > there:
@@ -157,7 +161,7 @@ class LocalExecutor:
 
     def _fit(self, place: int, needs: Resources) -> _Worker:
         """The worker of a place, or a new one where threads or GPUs differ: a process cannot change them later."""
-        worker, devices = self._workers[place], _share(place, needs.gpus)
+        worker, devices = self._workers[place], _share(place, needs.gpus, max(self._gpus, needs.gpus))
         if worker is not None and worker.threads == needs.cpus and worker.devices == devices:
             return worker
         if worker is not None:
@@ -224,12 +228,18 @@ def _devices() -> list[str]:
     return [str(k) for k, line in enumerate(line for line in listed.splitlines() if line.startswith("GPU "))]
 
 
-def _share(place: int, gpus: float) -> str | None:
-    """The GPUs of a worker's place: some of its own, or one that it shares with its neighbours."""
+def _share(place: int, gpus: float, most: float) -> str | None:
+    """The GPUs of a worker's place: some of its own, or one that it shares with its neighbours.
+
+    Args:
+        place: Number of the worker.
+        gpus: What its study needs.
+        most: What the most demanding study of the sweep needs: places are cut for it, so that no two overlap.
+    """
     if not gpus:
         return None
     known = _devices()
-    if gpus < 1:
-        return known[int(place * gpus + 1e-9) % len(known)]
-    first = place * int(gpus)
-    return ",".join(known[first : first + int(gpus)])
+    if most < 1:
+        return known[place // int(1 / most + 1e-9)]
+    first = place * int(most)
+    return ",".join(known[first : first + max(1, int(gpus))])

@@ -68,6 +68,7 @@ class RayExecutor:
         for need in needs:
             wanted = {"CPU": need.cpus, "GPU": need.gpus, "memory": need.memory_gb * 1e9}
             if not any(all(node.get(k, 0) >= v for k, v in wanted.items()) for node in nodes):
+                self._leave()
                 raise ConfigError(
                     f"resources: no node of the cluster has {need.cpus} cores, {need.gpus:g} GPUs and "
                     f"{need.memory_gb:g} GB of memory for one study; lower resources, or give another cluster"
@@ -133,6 +134,9 @@ class RayExecutor:
             with suppress(Exception):
                 self._ray.cancel(reference, force=True)
         self._begun.clear()
+        self._leave()
+
+    def _leave(self) -> None:
         if self._ours:
             self._ray.shutdown()
             self._ours = False

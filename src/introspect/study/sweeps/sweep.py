@@ -27,12 +27,14 @@ class Resources(Section):
         gpus: GPUs; a share of one lets several studies use it.
         memory_gb: Main memory; 0 for no claim.
         processes: Processes that fine-tune together through accelerate's launcher, for models larger than one GPU.
+        vllm: Address of the vLLM server that a model of provider "vllm" is asked on.
     """
 
     cpus: int = Field(default=1, ge=1)
     gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     memory_gb: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     processes: int = Field(default=1, ge=1)
+    vllm: str | None = Field(default=None, pattern=r"^https?://[^@?#]+$")
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Resources:
@@ -102,6 +104,7 @@ class Sweep(Section):
     attempts: int = Field(default=3, ge=1, le=20)
     gather: Literal["tables", "replies"] = "tables"
     _lines: Lines | None = PrivateAttr(default=None)
+    _folder: Path | None = PrivateAttr(default=None)
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -190,9 +193,12 @@ class Sweep(Section):
         except ValidationError as error:
             raise ConfigError(told(error, lines, cls)) from None
         made._lines = lines
-        if folder is not None and isinstance(made.protocol, str) and _is_file(made.protocol):
-            made = made.model_copy(update={"protocol": str(folder / made.protocol)})
-            made._lines = lines
+        if folder is not None:
+            # Whole paths: a worker may have been started in any folder.
+            base = folder.absolute()
+            if isinstance(made.protocol, str) and _is_file(made.protocol):
+                made = made.model_copy(update={"protocol": str(base / Path(made.protocol).expanduser())})
+            made._lines, made._folder = lines, base
         for number, model in enumerate(made.models):
             try:
                 backend_ref(model.backend)
@@ -229,7 +235,7 @@ class Sweep(Section):
         at |= {path[2:]: line for path, line in known.items() if path[:2] == ("conditions", name) and len(path) > 2}
         source = f"sweep {self.name!r}" if self._lines is None else self._lines.source
         try:
-            return Protocol._read(merged, Lines(at, source))
+            return Protocol._read(merged, Lines(at, source)).beside(self._folder or Path.cwd())
         except ConfigError as error:
             raise ConfigError(f"{error} (condition {name!r})") from None
 

@@ -16,6 +16,7 @@ from introspect._version import __version__
 from introspect.errors import IntrospectError, StoreError
 from introspect.study.engine import ProtocolRun, RunResult
 from introspect.study.sweeps.lanes import StudyOrder
+from introspect.study.sweeps.sweep import Resources
 
 __all__ = ["MARK", "main", "pin_threads", "run_order", "thread_variables"]
 
@@ -64,11 +65,12 @@ def run_order(text: str) -> str:
         order = StudyOrder.model_validate(given)
         _same_folder(order)
         pin_threads(order.resources.cpus)
-        with _processes(order.resources.processes):
+        with _given(order.resources):
             found = ProtocolRun(order.protocol, order.model, Path(order.out) / "lanes" / order.lane).run(wait=_WAIT)
         told: dict[str, Any] = {"state": "done", **_told(found)}
         if found.count("failed") + found.count("blocked"):
             told["state"] = "incomplete"
+        json.dumps(told, allow_nan=False)  # what cannot be written is this study's failure, and not the worker's
     except IntrospectError as error:
         told = {"state": "failed", "reason": " ".join(str(error).split())}
     except Exception as error:  # a study must not take a worker, and with it the others, down
@@ -102,17 +104,20 @@ def _same_folder(order: StudyOrder) -> None:
 
 
 @contextmanager
-def _processes(n: int) -> Iterator[None]:
-    before = os.environ.get("INTROSPECT_PROCESSES")
-    if n > 1:
-        os.environ["INTROSPECT_PROCESSES"] = str(n)
+def _given(resources: Resources) -> Iterator[None]:
+    """What trains and asks reads from the environment, for as long as the study runs."""
+    given: dict[str, str] = {}
+    if resources.processes > 1:
+        given["INTROSPECT_PROCESSES"] = str(resources.processes)
+    if resources.vllm is not None:
+        given["INTROSPECT_VLLM"] = resources.vllm
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
     try:
         yield
     finally:
-        if n > 1:
-            os.environ.pop("INTROSPECT_PROCESSES")
-            if before is not None:
-                os.environ["INTROSPECT_PROCESSES"] = before
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _threads() -> int | None:
