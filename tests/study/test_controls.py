@@ -146,7 +146,7 @@ def test_a_claim_names_the_strongest_explanation_that_is_left() -> None:
     assert first.excluded[0].startswith("the weights can be guessed from names")
     assert second.control == "placebo"
     told = claims_of(result(), {"placebo": "does not raise r", "grounding": "reads", "privileged": "privileged"})
-    assert [c.control for c in told] == ["seeds", "choices measured again after report training"]
+    assert [c.control for c in told] == ["five seeds or more", "choices measured again after report training"]
 
 
 def test_an_explanation_that_a_control_found_outweighs_those_that_are_open() -> None:

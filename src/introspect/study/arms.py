@@ -192,8 +192,10 @@ def _rows(data: SeedData) -> Iterator[_Row]:
                 r[name].select([i for i in folds[k - 1][2] if i in set(train)])
                 for k, (name, train, _) in enumerate(folds)
             ]
-            trained = _joined(part for part in parts if len(part))
-            yield ("report-trained, trained half", "report-trained", "instilled", trained, before, instilled, instilled)
+            parts = [part for part in parts if len(part)]
+            if parts:  # splits of one's own may hold out what no other one trains on
+                row = ("report-trained, trained half", "report-trained", "instilled")
+                yield (*row, _joined(parts), before, instilled, instilled)
     if "instilled" in data.native_weights:
         native, nr = data.native_weights["instilled"], data.native_reports
         chosen: _Choices = [(data.native_choices["instilled"], None)]

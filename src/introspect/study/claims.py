@@ -32,7 +32,7 @@ class Claim:
         alternative: The strongest other explanation that is not excluded yet; "" where the finding does not hold, or
             none is known here.
         standing: "open", or "found" where a control has found it to be so.
-        control: What would exclude it.
+        control: What would exclude it: a control's word, or a setting in words.
         excluded: Other explanations that this run does exclude.
     """
 
@@ -54,7 +54,9 @@ class Claim:
         if self.alternative and self.standing == "found":
             text += f" But the control {self.control!r} found that {self.alternative}."
         elif self.alternative:
-            text += f" Not excluded: {self.alternative}; the control {self.control!r} would tell."
+            # Two of them are no controls but settings, and not one word.
+            what = self.control if " " in self.control else f"the control {self.control!r}"
+            text += f" Not excluded: {self.alternative}; {what} would tell."
         return text
 
     def _repr_html_(self) -> str:
@@ -88,17 +90,15 @@ def claims_of(result: StudyResult, verdicts: Mapping[str, str] | None = None) ->
         low, high = row["ci_low"], row["ci_high"]
         span = Interval(low, high) if isinstance(low, float) and isinstance(high, float) else Interval.undefined()
         first = _claim(first.finding, row["pooled_r"], span)
-    found = [first]
-    for name, finding in (
-        ("held-out", "Report training improves reports on contexts it did not touch"),
-        ("native", "Report training improves reports on native preferences"),
+    found = [(first, _REPORTS)]
+    for name, finding, alternatives in (
+        ("held-out", "Report training improves reports on contexts it did not touch", _TRAINING),
+        ("native", "Report training improves reports on native preferences", _NATIVE),
     ):
         if name in result.rises:
-            found.append(_claim(finding, result.rises[name].estimate, result.rise_interval(name)))
-    lists = (_REPORTS, _TRAINING, _NATIVE)
-    return tuple(
-        _explained(claim, alternatives, result, known) for claim, alternatives in zip(found, lists, strict=False)
-    )
+            claim = _claim(finding, result.rises[name].estimate, result.rise_interval(name))
+            found.append((claim, alternatives))
+    return tuple(_explained(claim, alternatives, result, known) for claim, alternatives in found)
 
 
 def _claim(finding: str, effect: float, interval: Interval) -> Claim:
@@ -133,7 +133,9 @@ def _above(row: Mapping[str, JsonValue] | None, field: str) -> Standing:
 
 
 def _dragged(where: str) -> _Judge:
-    """Reports held against weights measured after report training must still be better than before it."""
+    """The rise is against weights measured before report training; those measured after it must be the same ones
+    (r above .9 in every seed).
+    """
 
     def judge(result: StudyResult, _: Mapping[str, str]) -> Standing:
         rows = {str(r["name"]): r for r in result.arms}
@@ -165,7 +167,7 @@ _FORMAT = (
     "placebo",
     _by_verdict("placebo", "does not raise r", "raises r"),
 )
-_ONE_RUN = ("it hangs on this training run", "seeds", _several)
+_ONE_RUN = ("it hangs on this training run", "five seeds or more", _several)
 
 _Alternatives = Sequence[tuple[str, str, _Judge]]
 _REPORTS: _Alternatives = (

@@ -15,7 +15,7 @@ from introspect._version import __version__
 from introspect.backend.registry import trainer_for
 from introspect.backend.wire import ModelRef
 from introspect.decision import ScenarioSet
-from introspect.errors import BackendError, ConfigError, StoreError
+from introspect.errors import BackendError, ConfigError, IntrospectError, ScenarioError, StoreError
 from introspect.store import Durability, FolderLock, Store
 from introspect.study.arms import arms_of, drift_of, rises_of
 from introspect.study.claims import Claim, claims_of
@@ -30,6 +30,7 @@ from introspect.study.stages import Stages
 from introspect.study.study import Study, result_text, write_text
 from introspect.study.surroundings import surroundings
 from introspect.study.watch import SilentWatcher, Watcher
+from introspect.study.weights_seen import check_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +156,7 @@ class ProtocolRun:
         """The study of this protocol, if it and all its controls can be run.
 
         Raises:
-            ConfigError: Before anything is asked.
+            ConfigError: It cannot; before anything is asked.
         """
         p = self.protocol
         try:
@@ -163,6 +164,9 @@ class ProtocolRun:
         except ConfigError as error:
             key = str(error).partition(":")[0].split(".")
             raise ConfigError(f"{p.where(*key)}: {error}") from None
+        except ScenarioError as error:
+            where = p.where("contexts", "file")
+            raise ConfigError(f"{where}: contexts: {error}; correct the file, or its name") from None
         try:
             trainer_for(self.model)
         except BackendError as error:
@@ -172,9 +176,12 @@ class ProtocolRun:
             ) from None
         for number, chosen in enumerate(p.controls):
             options = control(chosen.word).Options.model_validate(chosen.settings)
-            for other in (*(getattr(options, "others", None) or ()), *getattr(options, "models", ())):
+            trained = getattr(options, "others", None) or ()
+            for other in (*trained, *getattr(options, "models", ())):
                 try:
-                    backend_ref(other)
+                    ref = backend_ref(other)
+                    if other in trained:
+                        trainer_for(ref)
                 except (BackendError, ConfigError) as error:
                     where = p.where("controls", number)
                     raise ConfigError(f"{where}: control {chosen.word!r}: {error}; name one that there is") from None
@@ -190,7 +197,7 @@ class ProtocolRun:
         """Run what has not been run.
 
         Raises:
-            StoreError: The folder cannot be used, or is in use.
+            StoreError: The folder cannot be used, is in use, or was made with other weights of the same name.
         """
         study, told = self.check(), watcher or SilentWatcher()
         with (
@@ -201,6 +208,7 @@ class ProtocolRun:
                 store, (self.folder / "models").absolute(), self.model, ScenarioSet(study.scenarios),
                 ScenarioSet(study.native), study.protocol, study.words, told, budget=self.budget,
             )  # fmt: skip
+            check_weights(store, self.model)
             changes = self._note(store, study)
             steps: dict[str, Outcome] = {}
             seeds: list[SeedResult] = []
@@ -267,6 +275,9 @@ class ProtocolRun:
                 reading = made.read(ctx, got)
             except KeyError as error:
                 results.append(ended("failed", f"a step that it needs has failed: {error.args[0]}"))
+                continue
+            except IntrospectError as error:  # what was asked and trained is kept; the other controls go on
+                results.append(ended("failed", f"what its steps gave cannot be scored: {' '.join(str(error).split())}"))
                 continue
             results.append(
                 ControlResult(

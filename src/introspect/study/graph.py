@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from introspect.errors import BudgetError, IntrospectError, StoreError
 from introspect.store import Store
 
 __all__ = ["Journal", "Node", "Outcome", "run_nodes"]
+
+_log = logging.getLogger("introspect.study")
 
 State = Literal["computed", "found", "failed", "blocked"]
 
@@ -96,14 +99,22 @@ def run_nodes(
                 raise
             outcomes[node.name] = Outcome(node.name, "failed", _reason(error))
             continue
+        except Exception as error:  # a library under a backend may raise anything; the other steps must not suffer
+            if not tolerant:
+                raise
+            _log.exception("step %s%s", prefix, node.name)
+            outcomes[node.name] = Outcome(node.name, "failed", _reason(error))
+            continue
         why = journal.computed.get(prefix + node.name)
         outcomes[node.name] = Outcome(node.name, "found" if why is None else "computed", why or "")
     return outcomes
 
 
-def _reason(error: IntrospectError) -> str:
-    """An error's words in one line; only its kind where they hold a key."""
+def _reason(error: Exception) -> str:
+    """An error's words in one line, with its kind where it is none of ours; only its kind where they hold a key."""
     text = " ".join(str(error).split())
+    if not isinstance(error, IntrospectError):
+        text = f"{type(error).__name__}: {text}"
     return type(error).__name__ if holds_secret(text.encode()) else text[:500]
 
 

@@ -28,6 +28,7 @@ from introspect.study.seed_data import SeedData
 from introspect.study.stages import Stages
 from introspect.study.surroundings import surroundings
 from introspect.study.watch import SilentWatcher, Watcher
+from introspect.study.weights_seen import check_weights
 
 if TYPE_CHECKING:
     from introspect.backend import Budget
@@ -129,7 +130,8 @@ class Study:
             wait: Seconds to wait for another process that runs a study in this folder.
 
         Raises:
-            StoreError: The folder cannot be written to, holds another study, or is in use by another process.
+            StoreError: The folder cannot be written to, holds another study, is in use by another process, or was made
+                with other weights of the same name.
             BackendError: A model could not be opened or asked.
             TrainingError: A training was refused.
         """
@@ -139,6 +141,7 @@ class Study:
             Store.open(folder / "study.db", durability=self.durability) as store,
         ):
             self._claim(store)
+            check_weights(store, self.model)
             stages = Stages(
                 store, (folder / "models").absolute(), self.model, ScenarioSet(self.scenarios),
                 ScenarioSet(self.native), self.protocol, self.words, told, self.batch, self.budget,

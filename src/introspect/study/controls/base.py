@@ -20,12 +20,13 @@ from introspect.measure import (
     WeightsLike,
 )
 from introspect.study.graph import Node
+from introspect.study.protocols.compiling import ORGANISMS
 from introspect.study.protocols.sections import Section
 from introspect.study.seed_data import SeedData
 from introspect.study.stages import Stages
 from introspect.training import FineTuned
 
-__all__ = ["Control", "ControlContext", "ControlResult", "Reading", "plain"]
+__all__ = ["Control", "ControlContext", "ControlResult", "Reading", "plain", "wordless"]
 
 Row = dict[str, JsonValue]
 
@@ -206,6 +207,16 @@ class Control(Protocol):
             KeyError: A step that it needs has failed.
         """
         ...
+
+
+def wordless(model: ModelRef) -> bool:
+    """Whether a model reads the organisms' small language, and not words.
+
+    Example:
+        >>> wordless(ModelRef(provider="organism", model="shared"))
+        True
+    """
+    return model.provider in ORGANISMS
 
 
 def plain(value: float) -> float | None:

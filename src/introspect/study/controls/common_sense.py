@@ -78,5 +78,5 @@ class CommonSense:
             tuple(rows),
             f"With the best guess ({worst[1]}) taken out, reports and weights keep a partial r of {shown(worst[0])} "
             f"[{low}, {high}].",
-            "beyond common sense" if worst[2].low > 0 else "not excluded",
+            "beyond common sense" if all(interval.low > 0 for _, _, interval in left) else "not excluded",
         )

@@ -15,8 +15,8 @@ from introspect._random import stream
 from introspect.backend.wire import ModelRef
 from introspect.decision import Attribute, DecisionScenario, TrialSet
 from introspect.decision.trial_block import TrialBlock
-from introspect.measure import ChoiceTable
-from introspect.study.controls.base import ControlContext, Reading, Row, plain, shown
+from introspect.measure import ChoiceTable, student_interval
+from introspect.study.controls.base import ControlContext, Reading, Row, plain, shown, wordless
 from introspect.study.graph import Node
 from introspect.study.protocols.sections import Section
 from introspect.training import FineTuned
@@ -44,9 +44,7 @@ class Disposition:
 
     def unfit(self, model: ModelRef, options: Any) -> str:
         """Organisms, and the simulated agent that speaks their language, have no words to describe themselves in."""
-        if model.provider in ("organism", "simulated"):
-            return "its small language has no words for a description of itself"
-        return ""
+        return "its small language has no words for a description of itself" if wordless(model) else ""
 
     def nodes(self, ctx: ControlContext) -> Sequence[Node]:
         """Two trainings, and for each twin and the untuned model fresh gambles and the questions."""
@@ -95,14 +93,13 @@ class Disposition:
         gap = says["seeking"] - says["averse"]
         gap = gap[np.isfinite(gap)]
         mean = float(gap.mean()) if len(gap) else math.nan
-        error = float(gap.std(ddof=1)) / math.sqrt(len(gap)) if len(gap) > 1 else math.nan
-        low, high = mean - 2.571 * error, mean + 2.571 * error  # t of 5 degrees of freedom: six wordings
+        low, high = student_interval(gap.tolist())
         verdict = "cannot be told" if not math.isfinite(low) else "tells" if low > 0 else "does not tell"
         return Reading(
             tuple(rows),
             f"The twins take {shown(rows[1]['does'], '.0%')} and {shown(rows[2]['does'], '.0%')} of the risky gambles; "
-            f"over six wordings they differ by {shown(mean)} [{shown(low)}, {shown(high)}] in how far they say that "
-            "they take risks.",
+            f"over {len(gap)} wordings they differ by {shown(mean)} [{shown(low)}, {shown(high)}] in how far they say "
+            "that they take risks.",
             verdict,
         )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from introspect.backend.wire import ModelRef
 from introspect.measure import ReportTable
@@ -20,9 +21,9 @@ Axis = Literal["examples", "epochs", "steps", "contexts", "reports"]
 
 
 class _Options(Section):
-    axes: tuple[Axis, ...] = ("examples", "epochs", "steps", "contexts", "reports")
-    shares: tuple[float, ...] = (0.25, 0.5, 1.0)
-    examples: tuple[int, ...] = (1, 2, 4)
+    axes: tuple[Axis, ...] = Field(default=("examples", "epochs", "steps", "contexts", "reports"), min_length=1)
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(default=(0.25, 0.5, 1.0), min_length=1)
+    examples: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 2, 4), min_length=1)
 
 
 class Dose:

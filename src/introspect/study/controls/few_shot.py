@@ -11,8 +11,8 @@ from pydantic import Field
 from introspect.backend.wire import ModelRef
 from introspect.decision import DecisionScenario, PromptStyle, Trial, TrialGenerator
 from introspect.decision.prompt import ChatMessage, Prompt, PromptContent
-from introspect.decision.reading import ChoiceReading, ReportReading
-from introspect.study.controls.base import ControlContext, Reading, rise_fields, shown
+from introspect.study.controls.base import ControlContext, Reading, rise_fields, shown, wordless
+from introspect.study.controls.wrapped import WrappedStyle
 from introspect.study.drawing import content_hash
 from introspect.study.graph import Node
 from introspect.study.protocols.sections import Section
@@ -25,7 +25,7 @@ class _Options(Section):
 
 
 @dataclass(frozen=True)
-class ShotStyle:
+class ShotStyle(WrappedStyle):
     """A style whose report prompts begin with answered ones.
 
     Attributes:
@@ -33,17 +33,12 @@ class ShotStyle:
         shots: Messages of the examples, a user's and an assistant's in turn.
     """
 
-    style: PromptStyle
     shots: tuple[ChatMessage, ...]
 
     @property
     def id(self) -> str:
         """The style's, and the hash of the examples."""
         return f"{self.style.id}+shots({len(self.shots) // 2},{content_hash([list(m) for m in self.shots])[7:19]})"
-
-    def choice(self, scenario: DecisionScenario, trial: Trial) -> Prompt:
-        """As the style words it."""
-        return self.style.choice(scenario, trial)
 
     def report(self, scenario: DecisionScenario, trial: Trial | None = None) -> tuple[Prompt, ...]:
         """As the style words it, after the examples."""
@@ -53,22 +48,6 @@ class ShotStyle:
         """What the last question says."""
         system = [m for m in messages[:1] if m.role == "system"]
         return self.style.read([*system, messages[-1]])
-
-    def parse_choice(self, text: str, content: PromptContent) -> ChoiceReading:
-        """As the style reads it."""
-        return self.style.parse_choice(text, content)
-
-    def parse_report(self, texts: Sequence[str], contents: Sequence[PromptContent]) -> ReportReading:
-        """As the style reads it."""
-        return self.style.parse_report(texts, contents)
-
-    def answer_choice(self, content: PromptContent, chosen: int) -> str:
-        """As the style answers."""
-        return self.style.answer_choice(content, chosen)
-
-    def answer_report(self, content: PromptContent, weights: Mapping[str, float]) -> str:
-        """As the style answers."""
-        return self.style.answer_report(content, weights)
 
     def _after_shots(self, prompt: Prompt) -> Prompt:
         first = [m for m in prompt.messages[:1] if m.role == "system"]
@@ -84,9 +63,7 @@ class FewShot:
 
     def unfit(self, model: ModelRef, options: Any) -> str:
         """Organisms, and the simulated agent that speaks their language, read one line and have no earlier turns."""
-        if model.provider in ("organism", "simulated"):
-            return "it reads one line of its small language and remembers no earlier turn"
-        return ""
+        return "it reads one line of its small language and remembers no earlier turn" if wordless(model) else ""
 
     def nodes(self, ctx: ControlContext) -> Sequence[Node]:
         """Reports of the instilled model on each fold's held-out contexts, after examples from the others."""
@@ -113,10 +90,12 @@ class FewShot:
             ctx.held_out(got, "fold"),
         )
         rise, margin = ctx.rise(before, shot), ctx.rise(shot, trained)
+        # No more than there are contexts to take them from.
+        n = min(ctx.options.examples, *(len(train) for train, _ in ctx.folds))
         return Reading(
             (
                 ctx.row("no examples", before),
-                ctx.row(f"{ctx.options.examples} examples in the prompt", shot, **rise_fields(rise)),
+                ctx.row(f"{n} examples in the prompt", shot, **rise_fields(rise)),
                 ctx.row("report training", trained, **rise_fields(ctx.rise(before, trained))),
             ),
             f"Examples in the prompt moved held-out r by {shown(rise.rise)}; training moved it {shown(margin.rise)} "

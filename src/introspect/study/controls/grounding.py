@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from introspect._random import stream
 from introspect.backend.training import TrainingSpec
@@ -29,7 +30,7 @@ other way round instead, and a report that reads the row rightly does not follow
 
 class _Options(Section):
     method: Literal["retrain", "steer", "edit"] = "retrain"
-    choices: int = 25
+    choices: int = Field(default=25, ge=2)
     untrain: bool = True
     train: TrainingSpec | None = None
 
@@ -114,9 +115,9 @@ class Grounding:
 def _row(ctx: ControlContext, condition: str, ids: Sequence[str], reports: Any, now: LearnedWeights) -> Row:
     mine, old = reports.select(ids), _old(ctx, ids)
     usable = {i: now.weights(i) for i in ids if i in now and i not in now.unusable()}
-    found = pair(mine, old).moments
+    before = ctx.row(condition, mine, old)
     return ctx.row(
-        condition, mine, now, old_r=plain(found.pooled()) if len(found) else None,
+        condition, mine, now, old_r=before["r"], old_low=before["ci_low"], old_high=before["ci_high"],
         old_vs_now_r=plain(pair(usable, old).moments.pooled()) if usable else None,
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from introspect._random import stream
 from introspect.backend.wire import ModelRef
@@ -31,7 +32,9 @@ _WORDS = {
 
 
 class _Options(Section):
-    kinds: tuple[Kind, ...] = ("shuffled", "other-contexts", "format-only", "n-matched", "generic-json")
+    kinds: tuple[Kind, ...] = Field(
+        default=("shuffled", "other-contexts", "format-only", "n-matched", "generic-json"), min_length=1
+    )
 
 
 class Placebo:
@@ -76,31 +79,35 @@ class Placebo:
             reports = ctx.held_out(got, f"placebo {kind} ")
             rise = ctx.rise(before, reports)
             rows.append(ctx.row(f"placebo: {_WORDS[kind]}", reports, **rise_fields(rise)))
-            found.append((rise, _WORDS[kind]))
+            found.append((rise, ctx.rise(reports, real), _WORDS[kind]))
         for kind in ctx.options.kinds:
             if kind not in _fitting(ctx):
                 why = "its language has no words to ask for lengths of names"
                 rows.append({"condition": f"placebo: {_WORDS[kind]}", "note": f"not applicable: {why}"})
         # A placebo that leaves nothing to be read raises nothing; without an interval nothing is told.
-        known = [(rise, what) for rise, what in found if math.isfinite(rise.interval.low)]
+        known = [(rise, left, what) for rise, left, what in found if math.isfinite(rise.interval.low)]
         if not known or math.isnan(true.interval.low):
             return Reading(
                 tuple(rows), "What report training and its placebos do cannot be told: r has no interval here."
             )
-        best, what = max(known, key=lambda pair: pair[0].rise)
-        above = any(rise.interval.low > 0 for rise, _ in known)
-        meaning = (
-            "training to report raises r even with nothing true in it, so the rise says little"
-            if above
-            else "what training raises is not the format alone"
-            if true.interval.low > 0
-            else "neither raises it, so there is nothing to explain"
-        )
+        best, _, what = max(known, key=lambda entry: entry[0].rise)
+        if any(rise.interval.low > 0 for rise, _, _ in known):
+            verdict = "raises r"
+            meaning = "training to report raises r even with nothing true in it, so the rise says little"
+        elif true.interval.low <= 0:
+            verdict, meaning = "does not raise r", "neither raises it, so there is nothing to explain"
+        # That a placebo is not seen to raise r shows little where few contexts could show it: the true rise must
+        # be seen to be larger.
+        elif all(left.interval.low > 0 for _, left, _ in known):
+            verdict, meaning = "does not raise r", "what training raises is not the format alone"
+        else:
+            verdict = "cannot be told"
+            meaning = "no placebo is seen to raise r, nor is the true rise seen to be larger than each of theirs"
         return Reading(
             tuple(rows),
             f"True report training moved held-out r by {shown(true.rise)}, the best placebo ({what}) by "
             f"{shown(best.rise)}: {meaning}.",
-            "raises r" if above else "does not raise r",
+            verdict,
         )
 
 

@@ -73,12 +73,17 @@ class Privileged:
         if not margins:
             return Reading(tuple(rows), "There is no margin: no outsider was named, or r has no interval here.")
         label, smallest = min(margins, key=lambda m: m[1].rise)
-        verdict = "privileged" if smallest.interval.low > 0 else "no margin"
-        meaning = (
-            "it says more about itself than any outsider does"
-            if verdict == "privileged"
-            else "what it says of itself, an outsider with its choices can say as well"
-        )
+        # A margin that is not told from 0 is no finding that there is none.
+        verdict = "cannot be told"
+        if all(margin.interval.low > 0 for _, margin in margins):
+            verdict = "privileged"
+        elif smallest.rise <= 0:
+            verdict = "no margin"
+        meaning = {
+            "privileged": "it says more about itself than any outsider does",
+            "no margin": "what it says of itself, an outsider with its choices can say as well",
+            "cannot be told": "whether it says more about itself than every outsider does cannot be told",
+        }[verdict]
         return Reading(
             tuple(rows),
             f"Its own reports have r = {shown(rows[0]['r'])}; the smallest margin is {shown(smallest.rise)} "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from pydantic import Field
 
 from introspect.backend.wire import ModelRef
 from introspect.decision import ChatStyle, DecisionScenario
@@ -25,10 +27,7 @@ _WORDINGS = {"paraphrase": PARAPHRASE, "scale": OTHER_SCALE}
 
 
 class _Options(Section):
-    variants: tuple[Variant, ...] = (
-        "no-options", "one-at-a-time", "forced-comparison", "ranking", "key-order", "ranges", "name-only", "item-only",
-        "persona", "paraphrase", "scale",
-    )  # fmt: skip
+    variants: tuple[Variant, ...] = Field(default=get_args(Variant), min_length=1)
 
 
 class Prompts:

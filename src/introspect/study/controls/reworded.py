@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from introspect.decision import DecisionScenario, PromptStyle, Trial
+from introspect.decision import DecisionScenario, Trial
 from introspect.decision.prompt import ChatMessage, Prompt, PromptContent
-from introspect.decision.reading import ChoiceReading, ReportReading
 from introspect.errors import PromptError
+from introspect.study.controls.wrapped import WrappedStyle
 from introspect.study.drawing import content_hash
 
 __all__ = ["GENERIC_JSON", "OTHER_SCALE", "PARAPHRASE", "SUPPOSED", "Reworded", "Words"]
@@ -66,7 +66,7 @@ SUPPOSED: Words = (
 
 
 @dataclass(frozen=True)
-class Reworded:
+class Reworded(WrappedStyle):
     """A style whose prompts say some sentences otherwise.
 
     Args:
@@ -87,7 +87,6 @@ class Reworded:
         ('Task: foretell yourself.', True)
     """
 
-    style: PromptStyle
     words: Words
     name: str
 
@@ -110,22 +109,6 @@ class Reworded:
         for own, other in reversed(self.words):
             text = text.replace(other, own)
         return self.style.read([*messages[:-1], ChatMessage(messages[-1].role, text)])
-
-    def parse_choice(self, text: str, content: PromptContent) -> ChoiceReading:
-        """As the style reads it."""
-        return self.style.parse_choice(text, content)
-
-    def parse_report(self, texts: Sequence[str], contents: Sequence[PromptContent]) -> ReportReading:
-        """As the style reads it."""
-        return self.style.parse_report(texts, contents)
-
-    def answer_choice(self, content: PromptContent, chosen: int) -> str:
-        """As the style answers."""
-        return self.style.answer_choice(content, chosen)
-
-    def answer_report(self, content: PromptContent, weights: Mapping[str, float]) -> str:
-        """As the style answers."""
-        return self.style.answer_report(content, weights)
 
     def _said(self, prompt: Prompt) -> Prompt:
         last = prompt.messages[-1]

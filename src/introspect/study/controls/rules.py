@@ -63,7 +63,7 @@ class Rules:
                     "best_in": row["best_in"], "agreement": plain(close),
                 }
             )  # fmt: skip
-        best = max(rows, key=lambda row: (row["best_in"], row["value"]))
+        best = max(rows, key=lambda row: (row["best_in"], -1.0 if row["value"] is None else row["value"]))
         name = str(best["condition"]).removesuffix(" (taught)")
         text = (
             f"A {taught} rule was taught; the choices are foretold best by a {name} rule, in {best['best_in']} of "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from introspect.backend.wire import ModelRef
 from introspect.study.controls.base import ControlContext, Reading, shown
@@ -15,7 +17,9 @@ __all__ = ["Temperature"]
 
 
 class _Options(Section):
-    points: tuple[float, ...] = (0.0, 0.5, 1.0)
+    points: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
+        default=(0.0, 0.5, 1.0), min_length=1
+    )
 
 
 class Temperature:

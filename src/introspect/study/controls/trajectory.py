@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from introspect.backend.wire import ModelRef
 from introspect.measure import pair
@@ -16,7 +18,7 @@ __all__ = ["Trajectory"]
 
 
 class _Options(Section):
-    shares: tuple[float, ...] = (0.25, 0.5)
+    shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=(0.25, 0.5), min_length=1)
 
 
 class Trajectory:

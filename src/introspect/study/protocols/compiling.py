@@ -15,10 +15,10 @@ from introspect.study.protocol import StudyProtocol
 from introspect.study.protocols.protocol import Protocol
 from introspect.study.study import Study
 
-__all__ = ["backend_ref", "settings_of", "study_of_protocol"]
+__all__ = ["ORGANISMS", "backend_ref", "settings_of", "study_of_protocol"]
 
-# Who reads the organisms' small language, and not chat.
-_ORGANISMS = ("organism", "simulated")
+ORGANISMS = ("organism", "simulated")
+"""Who reads the organisms' small language, and not chat."""
 
 
 def backend_ref(text: str) -> ModelRef:
@@ -54,7 +54,7 @@ def settings_of(protocol: Protocol, provider: str) -> StudyProtocol:
         >>> settings_of(Protocol(name="mine"), "organism").report.epochs
         60
     """
-    own = ORGANISM_PROTOCOL if provider in _ORGANISMS else CHAT_PROTOCOL
+    own = ORGANISM_PROTOCOL if provider in ORGANISMS else CHAT_PROTOCOL
     p, train = protocol, protocol.report.train
     splits = None if isinstance(train.folds, int) else tuple((f.train, f.test) for f in train.folds)
     return StudyProtocol(
@@ -99,7 +99,7 @@ def study_of_protocol(protocol: Protocol, model: ModelRef, out: Path | str) -> S
     """
     scenarios, native = _contexts(protocol, model)
     _check_splits(protocol, scenarios)
-    style: PromptStyle = OrganismStyle() if model.provider in _ORGANISMS else ChatStyle()
+    style: PromptStyle = OrganismStyle() if model.provider in ORGANISMS else ChatStyle()
     control = ""
     if model.provider == "organism":
         from introspect.subjects.organism import CONTROLS
@@ -124,7 +124,7 @@ def _contexts(protocol: Protocol, model: ModelRef) -> tuple[ScenarioSet, Scenari
         known = ScenarioSet.load(c.file)
         rest = ScenarioSet.load(c.native_file) if c.native_file else known[c.instilled :]
         return _taken(known, c.instilled, "contexts.instilled", c.file), _native(rest, known[: c.instilled], c.native)
-    if model.provider in _ORGANISMS and c.attributes not in (None, 5):
+    if model.provider in ORGANISMS and c.attributes not in (None, 5):
         raise ConfigError(f"contexts.attributes: an organism's contexts have 5, not {c.attributes}; leave it at 5")
     if model.provider == "organism" and protocol.draw.options != 2:
         raise ConfigError(

@@ -37,6 +37,14 @@ class Contexts(Section):
     file: str | None = None
     native_file: str | None = None
 
+    @model_validator(mode="after")
+    def _together(self) -> Contexts:
+        if self.native_file is not None and self.file is None:
+            raise ValueError(
+                "native_file: is used together with file only; name the file of the instilled contexts in file, too"
+            )
+        return self
+
 
 class Draw(Section):
     """How trials and prompts come about, where that differs from the published study.
