@@ -124,8 +124,9 @@ def test_a_running_vllm_is_given_an_adapter_and_answers_with_it(vllm_server: Mod
 
 @pytest.mark.slow
 def test_an_adapter_that_was_tuned_here_answers_on_vllm_as_it_does_here(
-    vllm_server: ModelRef, flats: ScenarioSet, tmp_path: Path
+    vllm_server: ModelRef, flats: ScenarioSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Put there by hand, and by the provider "vllm" on its own, from where the training left it."""
     from introspect.backend.local.export import save_model
 
     base, style = model_ref("smollm2"), ChatStyle()
@@ -140,12 +141,15 @@ def test_an_adapter_that_was_tuned_here_answers_on_vllm_as_it_does_here(
         "base here": base,
         "tuned here": tuned.ref,
         "tuned there": vllm_server.model_copy(update={"adapter": "ft:smollm2:flats"}),
+        "asked there": tuned.ref.model_copy(update={"provider": "vllm"}),
     }
+    assert vllm_server.location is not None
+    monkeypatch.setenv("INTROSPECT_VLLM", vllm_server.location)
     found = {name: ask(open_model(ref), asked) for name, ref in places.items()}
     told = {name: [reply.answer_logprobs or {} for reply in replies] for name, replies in found.items()}
     odds = {name: np.array([row["A"] - row["B"] for row in rows]) for name, rows in told.items()}
     moved = np.abs(odds["tuned here"] - odds["base here"]).mean()
-    apart = np.abs(odds["tuned there"] - odds["tuned here"])
+    apart = np.maximum(*(np.abs(odds[name] - odds["tuned here"]) for name in ("tuned there", "asked there")))
     print(f"training moved log-odds by {moved:.2f} nat; here and on vLLM differ by {apart.max():.3f} at most")
     # vLLM computes in bfloat16, which rounds logits of about 20 by up to .06 each.
     assert apart.max() < 0.3 < moved
