@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from introspect import (
+    AdaptiveProbe,
     Attribute,
     BackendError,
     ChatStyle,
@@ -19,10 +20,13 @@ from introspect import (
     MeasureError,
     ModelRef,
     Protocol,
+    SelfReportProbe,
     SimulatedAgent,
     Study,
     StudyProtocol,
     TrainingSpec,
+    TrialGenerator,
+    ask,
     catalogue,
     open_model,
     plot_reports,
@@ -51,6 +55,21 @@ def test_a_name_alone_opens_nothing_and_the_error_shows_a_reference():
 def test_contexts_in_place_of_trials_are_told_apart():
     with pytest.raises(MeasureError, match=r"got ScenarioSet. Draw one: TrialGenerator"):
         ChoiceProbe(ChatStyle()).run(MODEL, catalogue()[:2])
+
+
+def test_trials_in_place_of_contexts_are_told_apart():
+    with pytest.raises(MeasureError, match=r"asks about scenarios, got tuple. .*trials\.scenarios"):
+        SelfReportProbe(ChatStyle()).run(MODEL, TrialGenerator().trials(catalogue()[:2], 2, rng=0), rng=0)
+
+
+def test_a_style_in_place_of_a_probe_is_told_apart():
+    with pytest.raises(MeasureError, match=r"got ChatStyle. Write AdaptiveProbe\(ChoiceProbe"):
+        AdaptiveProbe(ChatStyle())
+
+
+def test_text_in_place_of_a_request_is_told_apart():
+    with pytest.raises(BackendError, match=r"list of Requests, got str. Write Request"):
+        ask(MODEL, ["A or B?"])
 
 
 def test_a_figure_of_the_wrong_thing_says_what_it_draws():

@@ -136,6 +136,8 @@ def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = 
 
 
 def _e(value: object) -> str:
+    if value is None:
+        value = "–"
     if isinstance(value, float):
         value = "–" if not math.isfinite(value) else f"{value:.3g}"
     return html.escape(str(value))

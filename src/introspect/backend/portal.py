@@ -92,6 +92,12 @@ async def collect(
     """
     if not requests:
         return []
+    wrong = next((one for one in requests if not isinstance(one, Request)), None)
+    if wrong is not None:
+        raise BackendError(
+            f"a model is asked a list of Requests, got {type(wrong).__name__}. Write "
+            "Request(messages=(Message(role='user', content=...),))"
+        )
     replies: list[Reply | None] = [None] * len(requests)
     async with aclosing(closable(backend.generate(requests))) as arriving:
         async for index, reply in arriving:

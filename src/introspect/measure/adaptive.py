@@ -123,6 +123,11 @@ class AdaptiveProbe:
     generator: TrialGenerator = field(default_factory=lambda: TrialGenerator(design="d-optimal"))
 
     def __post_init__(self) -> None:
+        if self.probe is not None and not isinstance(self.probe, ChoiceProbe):
+            raise MeasureError(
+                f"AdaptiveProbe takes a ChoiceProbe, got {type(self.probe).__name__}. Write "
+                "AdaptiveProbe(ChoiceProbe(style))"
+            )
         for name, least in (("n_start", 1), ("batch", 1), ("n_candidates", 24)):
             if getattr(self, name) < least:
                 raise MeasureError(f"{name} must be {least} or more, got {getattr(self, name)}")

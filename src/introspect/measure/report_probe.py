@@ -16,7 +16,7 @@ from introspect.decision.reading import PARSER_VERSION
 from introspect.decision.scenario import DecisionScenario
 from introspect.decision.styles.base import PromptStyle
 from introspect.decision.trial import Trial
-from introspect.errors import ConfigError, ScenarioError
+from introspect.errors import ConfigError, MeasureError, ScenarioError
 from introspect.measure.ask import OnReply, ask_all, report_schema, request_of, status_of
 from introspect.measure.report_table import ReportTable
 
@@ -105,6 +105,7 @@ class SelfReportProbe:
             ScenarioError: Two scenarios share an id, or one has too small a grid for k fresh sets of options.
             PromptError: A scenario that the style cannot word. Both are raised before anything is asked.
             FatalBackendError: An error that dooms all further calls.
+            MeasureError: Something else than scenarios.
         """
         return run_sync(self.arun, backend, scenarios, rng, on_reply, progress)
 
@@ -119,6 +120,12 @@ class SelfReportProbe:
         """The asynchronous twin of `run`."""
         seed = root_seed(rng)
         contexts = list(scenarios)
+        wrong = next((one for one in contexts if not isinstance(one, DecisionScenario)), None)
+        if wrong is not None:
+            raise MeasureError(
+                f"a SelfReportProbe asks about scenarios, got {type(wrong).__name__}. Give a ScenarioSet, or the "
+                "scenarios of a TrialSet: trials.scenarios"
+            )
         shown = self._shown(contexts, seed)
         asked = [
             (scenario, repeat, trial, self.style.report(scenario, trial))
