@@ -45,6 +45,7 @@ def test_every_step_runs_from_the_command_line(folder, capsys, tmp_path):
         assert main(["internals", step, *common]) == 0, step
         told = json.loads(capsys.readouterr().out)
     assert {row["arm"] for row in told["rows"]} == {"explainer", "no vector", "shuffled vector", "majority"}
+    assert str(folder) in told["model"]
     assert (tmp_path / "out" / "arms.png").is_file()
 
 

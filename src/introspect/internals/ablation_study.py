@@ -213,7 +213,7 @@ class AblationStudy:
                         for figure in ("exact", "changed F1", "content")
                     }
         return InternalsResult(
-            task="ablation", model=self.ref.key, main="exact", arms=arms, against=against, checks=(), losses={},
+            task="ablation", model=str(self.ref), main="exact", arms=arms, against=against, checks=(), losses={},
             counts=table.counts(), provenance=table.provenance, recheck=again,
         )  # fmt: skip
 

@@ -308,8 +308,9 @@ class InternalsStudy:
                         part, arms["explainer"][split], arms[name][split], figure, self.config.seed
                     )
         extra = self._detection(test, answers) if self.config.task == "features" else {}
+        named = str(self.target.ref or table.provenance["model"])
         return InternalsResult(
-            task=self.config.task, model=str(table.provenance["model"]), main=main, arms=arms, against=against,
+            task=self.config.task, model=named, main=main, arms=arms, against=against,
             checks=tuple(checks), losses=losses, counts=table.counts(), provenance=table.provenance,
             recheck=Recheck(self._recheck_said[0], tuple(self._recheck_said[1])), extra=extra,
             notes={name: a.note for name, a in answers.items() if a.note},
