@@ -156,6 +156,20 @@ def test_an_unfinished_study_is_shown_as_far_as_it_got(finished, tmp_path: Path)
     assert "No arm was scored" in text
 
 
+def test_nothing_is_written_as_less_than_nothing(finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "study")
+    result = json.loads((tmp_path / "study" / "result.json").read_text())
+    for arm in result["arms"]:
+        arm |= {"best_baseline_r": -4e-18, "learned_vs_target_r": -0.001, "pooled_r": -0.4}
+    (tmp_path / "study" / "result.json").write_text(json.dumps(result))
+    text = write_page(tmp_path / "study").read_text(encoding="utf-8")
+    table = text[text.index("best baseline") : text.index("</table>")]
+    assert "-0.00" not in table
+    assert ">+0.00<" in table
+    assert ">0.00<" in table
+    assert ">-0.40<" in table
+
+
 def test_claims_come_first_where_a_study_has_them(finished, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()

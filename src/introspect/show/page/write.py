@@ -290,7 +290,9 @@ def _cell(value: Any, form: str) -> str:
     if value is None or isinstance(value, bool):
         return "–" if value is None else str(value)
     if form and isinstance(value, int | float):
-        return "<.0001" if form == ".4f" and 0 <= value < 1e-4 else format(value, form)
+        text = "<.0001" if form == ".4f" and 0 <= value < 1e-4 else format(value, form)
+        zero = not text.strip("-+0.%")
+        return text.replace("-", "+" if "+" in form else "") if zero else text  # never "-0.00"
     return str(value)
 
 
