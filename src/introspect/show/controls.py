@@ -196,8 +196,10 @@ def _unscored(axis: Any, row: Any, place: int) -> None:
     """Why there is nothing to see on a line: left out, it would not be missed."""
     note = str(row.get("note") or "no r: too few usable reports")
     text = note.partition(":")[0] if note.startswith("not applicable") else note
-    where = axis.get_yaxis_transform()
-    axis.text(0.01, place, text, transform=where, fontsize=8, color=_PALE, va="center", style="italic")
+    axis.text(
+        0.01, place, text, transform=axis.get_yaxis_transform(), fontsize=8, color=_PALE, va="center", style="italic",
+        bbox={"facecolor": "white", "linewidth": 0, "pad": 1},
+    )  # fmt: skip
 
 
 def _legend_above(axis: Any) -> None:

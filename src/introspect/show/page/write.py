@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from io import BytesIO
@@ -18,6 +17,8 @@ from introspect._version import __version__
 from introspect.backend.wire import ModelRef
 from introspect.decision import PromptStyle, ScenarioSet
 from introspect.errors import ConfigError, MissingExtraError, StoreError
+from introspect.show.page.markup import items, picture, plain
+from introspect.show.page.protocols import protocols_part
 from introspect.show.page.replies import ReplyPage, collect_replies
 from introspect.store import Store
 from introspect.study.recipe import study_of
@@ -126,8 +127,8 @@ def _page(
     model = _ref(result.get("model") or (manifest.get("study") or {}).get("model"))
     n_seeds = len(result.get("seeds") or ())
     parts = {
-        "title": _e(f"{model}: {folder.resolve().name}"),
-        "subtitle": _e(
+        "title": plain(f"{model}: {folder.resolve().name}"),
+        "subtitle": plain(
             f"{len(replies.rows):,} replies, {n_seeds} seed{'' if n_seeds == 1 else 's'}, introspect "
             f"{manifest.get('introspect', '?')}; page by introspect {__version__}"
         ),
@@ -136,6 +137,7 @@ def _page(
         "arms": _arms(result),
         "sentences": _sentences(result),
         "figures": _figures(folder, result),
+        "protocols": protocols_part(folder, manifest),
         "cost": _cost(replies, stages),
         "manifest": _manifest(manifest),
         "style": style,
@@ -179,7 +181,7 @@ def _warnings(
         found.append("The study's prompt style is not known here: outcomes say how replies ended, not what they mean.")
     if not found:
         return '<p class="fine">All gates pass, every arm is covered, and every reply is an answer.</p>'
-    return f'<ul class="warnings" aria-label="Warnings">{_items(found)}</ul>'
+    return f'<ul class="warnings" aria-label="Warnings">{items(found)}</ul>'
 
 
 def _claims(claims: Any) -> str:
@@ -194,7 +196,7 @@ def _claims(claims: Any) -> str:
             rows.append(f"{head} " + ", ".join(f"{k}: {_cell(v, '')}" for k, v in rest.items()))
         else:
             rows.append(str(claim))
-    return f'<h2>Claims</h2><ul class="claims">{_items(rows)}</ul>'
+    return f'<h2>Claims</h2><ul class="claims">{items(rows)}</ul>'
 
 
 def _arms(result: Mapping[str, Any]) -> str:
@@ -205,9 +207,9 @@ def _arms(result: Mapping[str, Any]) -> str:
         low, high = row.get("ci_low"), row.get("ci_high")
         row["ci"] = f"{low:+.2f} to {high:+.2f}" if isinstance(low, float) and isinstance(high, float) else None
     columns = [c for c in _COLUMNS if any(row.get(c[0]) is not None for row in rows)]
-    head = "".join(f'<th scope="col">{_e(title)}</th>' for _, title, _ in columns)
+    head = "".join(f'<th scope="col">{plain(title)}</th>' for _, title, _ in columns)
     body = "".join(f"<tr>{''.join(_td(row, key, form) for key, _, form in columns)}</tr>" for row in rows)
-    said = f'<p class="soft">Interval: {_e(str(result.get("interval", "")))}.</p>'
+    said = f'<p class="soft">Interval: {plain(str(result.get("interval", "")))}.</p>'
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Arms"><table>{_tr(head)}{body}</table></div>{said}'
     )
@@ -216,7 +218,7 @@ def _arms(result: Mapping[str, Any]) -> str:
 def _td(row: Mapping[str, Any], key: str, form: str) -> str:
     value = row.get(key)
     low = key == "coverage" and isinstance(value, float) and value < _ENOUGH
-    return f"<td{' class=low' if low else ''}>{_e(_cell(value, form))}</td>"
+    return f"<td{' class=low' if low else ''}>{plain(_cell(value, form))}</td>"
 
 
 def _sentences(result: Mapping[str, Any]) -> str:
@@ -230,7 +232,7 @@ def _sentences(result: Mapping[str, Any]) -> str:
         lines.append(f"Weights before and after report training correlate at {_cell(r, '.2f')} on {name} contexts.")
     if result.get("control"):
         lines.append(str(result["control"]))
-    return "".join(f"<p>{_e(line)}</p>" for line in lines)
+    return "".join(f"<p>{plain(line)}</p>" for line in lines)
 
 
 def _figures(folder: Path, result: Mapping[str, Any]) -> str:
@@ -244,27 +246,23 @@ def _figures(folder: Path, result: Mapping[str, Any]) -> str:
             if drawn is not None and len(drawn.data):
                 out = BytesIO()
                 drawn.figure.savefig(out, format="png", dpi=110)
-                shown.append(_img("image/png", out.getvalue(), drawn.caption))
+                shown.append(picture("image/png", out.getvalue(), drawn.caption))
     except MissingExtraError as error:
-        shown.append(f"<p>{_e(str(error))}</p>")
-    shown += [_img("image/png", path.read_bytes(), path.stem) for path in sorted(folder.glob("*.png"))]
+        shown.append(f"<p>{plain(str(error))}</p>")
+    shown += [picture("image/png", path.read_bytes(), path.stem) for path in sorted(folder.glob("*.png"))]
     return f'<div class="figures">{"".join(shown)}</div>' if shown else "<p>No figures.</p>"
-
-
-def _img(kind: str, data: bytes, caption: str) -> str:
-    source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-    return f'<figure><img src="{source}" alt="{_e(caption)}"><figcaption>{_e(caption)}</figcaption></figure>'
 
 
 def _cost(replies: ReplyPage, stages: Sequence[tuple[str, str, float, str | None]]) -> str:
     head = _tr("".join(f'<th scope="col">{c}</th>' for c in ("model", "replies", "tokens in", "tokens out", "told by")))
     body = "".join(
-        f"<tr><td>{_e(name)}</td><td>{n:,}</td><td>{into:,}</td><td>{out:,}</td><td>{told:,}</td></tr>"
+        f"<tr><td>{plain(name)}</td><td>{n:,}</td><td>{into:,}</td><td>{out:,}</td><td>{told:,}</td></tr>"
         for name, (n, told, into, out) in replies.tokens.items()
     )
     seconds = sum(s for _, _, s, _ in stages)
     rows = "".join(
-        f"<tr><td>{_e(name)}</td><td>{_e(outcome)}</td><td>{took:,.1f}</td></tr>" for name, outcome, took, _ in stages
+        f"<tr><td>{plain(name)}</td><td>{plain(outcome)}</td><td>{took:,.1f}</td></tr>"
+        for name, outcome, took, _ in stages
     )
     more = _tr("".join(f'<th scope="col">{c}</th>' for c in ("stage", "outcome", "seconds")))
     return (
@@ -278,7 +276,7 @@ def _cost(replies: ReplyPage, stages: Sequence[tuple[str, str, float, str | None
 def _manifest(manifest: Mapping[str, Any]) -> str:
     texts = {name: _short(json.dumps(value, indent=1, ensure_ascii=False)) for name, value in manifest.items()}
     return "".join(
-        f"<details><summary>{_e(name)}</summary><pre>{_e(text)}</pre></details>" for name, text in texts.items()
+        f"<details><summary>{plain(name)}</summary><pre>{plain(text)}</pre></details>" for name, text in texts.items()
     )
 
 
@@ -305,22 +303,6 @@ def _ref(ref: Any) -> str:
 
 def _tr(cells: str) -> str:
     return f"<thead><tr>{cells}</tr></thead>"
-
-
-def _items(lines: Iterable[str]) -> str:
-    return "".join(f"<li>{_e(line)}</li>" for line in lines)
-
-
-def _e(text: str) -> str:
-    """Text for HTML. Direction marks are shown by number: no model's name may turn the page around."""
-    plain = text.encode("utf-8", "replace").decode("utf-8")
-    return html.escape(
-        re.sub(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f\x7f]", _code, plain), quote=True
-    )
-
-
-def _code(found: re.Match[str]) -> str:
-    return f"⟨U+{ord(found[0]):04X}⟩"
 
 
 def _hash(text: str) -> str:
