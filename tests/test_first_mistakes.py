@@ -18,8 +18,10 @@ from introspect import (
     FunctionBackend,
     IntrospectError,
     MeasureError,
+    Message,
     ModelRef,
     Protocol,
+    Request,
     SelfReportProbe,
     SimulatedAgent,
     Study,
@@ -70,6 +72,34 @@ def test_a_style_in_place_of_a_probe_is_told_apart():
 def test_text_in_place_of_a_request_is_told_apart():
     with pytest.raises(BackendError, match=r"list of Requests, got str. Write Request"):
         ask(MODEL, ["A or B?"])
+
+
+class Listed:
+    """A first backend of one's own, which returns where it should yield."""
+
+    info = MODEL.info
+
+    async def generate(self, requests):
+        return ["A" for _ in requests]
+
+
+class Texts(Listed):
+    """And one that yields text."""
+
+    async def generate(self, requests):
+        for index, _ in enumerate(requests):
+            yield index, "A"
+
+
+def test_a_first_backend_is_told_what_it_should_yield():
+    question = [Request(messages=(Message(role="user", content="A or B?"),))]
+    for backend, said in (
+        (Listed(), r"Listed.generate gave a coroutine; it must be an 'async def' that yields"),
+        (Texts(), r"yielded a str for request 0; a backend yields index, Reply\(status='completed'"),
+        ("gpt-4o", r"an object with info, probe, generate and aclose, got str. Open one with open_model\(ModelRef"),
+    ):
+        with pytest.raises(BackendError, match=said):
+            ask(backend, question)
 
 
 def test_a_figure_of_the_wrong_thing_says_what_it_draws():

@@ -11,7 +11,7 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
 from contextvars import ContextVar
@@ -99,8 +99,13 @@ async def collect(
             "Request(messages=(Message(role='user', content=...),))"
         )
     replies: list[Reply | None] = [None] * len(requests)
-    async with aclosing(closable(backend.generate(requests))) as arriving:
+    async with aclosing(closable(_generate(backend, requests))) as arriving:
         async for index, reply in arriving:
+            if not isinstance(reply, Reply):
+                raise BackendError(
+                    f"{backend.info.ref} yielded a {type(reply).__name__} for request {index}; a backend yields "
+                    "index, Reply(status='completed', text=...)"
+                )
             if not 0 <= index < len(replies) or replies[index] is not None:
                 raise BackendError(
                     f"{backend.info.ref} yielded index {index} for a batch of {len(replies)}; "
@@ -117,6 +122,26 @@ async def collect(
             f"reply, the first of them index {first}; a request that fails must yield a failed reply"
         )
     return complete
+
+
+def _generate(backend: ModelBackend, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply]]:
+    """What a backend yields, once it is known to be one: whoever writes their first is told what is missing."""
+    make = getattr(backend, "generate", None)
+    if make is None:
+        raise BackendError(
+            f"a model is an object with info, probe, generate and aclose, got {type(backend).__name__}. Open one with "
+            "open_model(ModelRef(provider=..., model=...)), or wrap a function: FunctionBackend(fn, name=..., "
+            "version=...)"
+        )
+    stream: AsyncIterator[tuple[int, Reply]] = make(requests)
+    if not hasattr(stream, "__aiter__"):
+        if isinstance(stream, Coroutine):
+            stream.close()
+        raise BackendError(
+            f"{type(backend).__name__}.generate gave a {type(stream).__name__}; it must be an 'async def' that yields "
+            "index, Reply(...) for each request, and returns nothing"
+        )
+    return stream
 
 
 def ask(

@@ -172,5 +172,8 @@ def _table(rows: Any, columns: Iterable[str]) -> list[dict[str, Any]]:
     for column in columns:
         missing = next((row for row in table if column not in row), None)
         if missing is not None:
-            raise MeasureError(f"a row has no column {column!r}; it has {', '.join(map(str, missing))}")
+            raise MeasureError(
+                f"a row has no column {column!r}; it has {', '.join(map(str, missing))}. Name the columns to draw, "
+                f"as in x={next(iter(missing), 'column')!r}"
+            )
     return table
