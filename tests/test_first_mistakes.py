@@ -44,6 +44,11 @@ def test_a_study_of_what_is_no_reference_says_how_to_give_one(tmp_path):
             Study(wrong, catalogue()[:12], out=tmp_path)
 
 
+def test_a_style_where_native_contexts_stand_is_told_apart(tmp_path):
+    with pytest.raises(ConfigError, match=r"native are contexts .*, got ChatStyle. Name what comes after"):
+        Study(SimulatedAgent().ref, catalogue()[:12], ChatStyle(), out=tmp_path)
+
+
 def test_too_few_contexts_are_told_how_many_are_needed(tmp_path):
     with pytest.raises(ConfigError, match="Give at least 2"):
         Study(SimulatedAgent().ref, catalogue()[:1], out=tmp_path)

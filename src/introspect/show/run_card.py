@@ -35,7 +35,7 @@ def run_card(folder: Path | str, command: str | None = None) -> str:
         >>> from introspect import OrganismStyle, SimulatedAgent, Study, StudyProtocol, organism_scenarios
         >>> small = StudyProtocol(name="small", n_instil=20, n_measure=20, n_reports=1)
         >>> with TemporaryDirectory() as out:
-        ...     _ = Study(SimulatedAgent().ref, organism_scenarios(12), OrganismStyle(), protocol=small, out=out).run()
+        ...     _ = Study(SimulatedAgent().ref, organism_scenarios(12), (), OrganismStyle(), small, out).run()
         ...     print(run_card(out, "python mine.py").splitlines()[2])
         command     python mine.py
     """

@@ -104,6 +104,11 @@ class Study:
             )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ConfigError(f"seeds must be distinct whole numbers from 0, at least one; got {list(self.seeds)}")
+        if not isinstance(self.native, Sequence):
+            raise ConfigError(
+                f"native are contexts that nothing is instilled in, got {type(self.native).__name__}. Name what comes "
+                "after the contexts: native=..., style=..., protocol=..., out=..."
+            )
         both = {s.id for s in self.scenarios} & {s.id for s in self.native}
         if both:
             raise ConfigError(f"contexts cannot be instilled and native at once: {sorted(both)[:5]}")
