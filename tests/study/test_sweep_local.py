@@ -168,7 +168,7 @@ def test_a_study_is_told_of_its_server_and_processes_and_nobody_else(tmp_path: P
     assert [os.environ.get(name) for name in NAMES] == [None, "3"]
 
 
-NAMES = ("INTROSPECT_VLLM", "INTROSPECT_PROCESSES")
+NAMES = ("INTROSPECT_VLLM_URL", "INTROSPECT_PROCESSES")
 
 
 def test_a_folder_holds_one_sweep(tmp_path: Path, alone: SweepResult) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROVIDER", "VARIABLE", "VllmBackend", "VllmTrainer"]
 
-VARIABLE = "INTROSPECT_VLLM"
+VARIABLE = "INTROSPECT_VLLM_URL"
 """Environment variable with the server's address: what a model runs on is no part of what it is."""
 
 _TRAINS = "transformers"

@@ -144,7 +144,7 @@ def test_an_adapter_that_was_tuned_here_answers_on_vllm_as_it_does_here(
         "asked there": tuned.ref.model_copy(update={"provider": "vllm"}),
     }
     assert vllm_server.location is not None
-    monkeypatch.setenv("INTROSPECT_VLLM", vllm_server.location)
+    monkeypatch.setenv("INTROSPECT_VLLM_URL", vllm_server.location)
     found = {name: ask(open_model(ref), asked) for name, ref in places.items()}
     told = {name: [reply.answer_logprobs or {} for reply in replies] for name, replies in found.items()}
     odds = {name: np.array([row["A"] - row["B"] for row in rows]) for name, rows in told.items()}

@@ -110,7 +110,7 @@ def _given(resources: Resources) -> Iterator[None]:
     if resources.processes > 1:
         given["INTROSPECT_PROCESSES"] = str(resources.processes)
     if resources.vllm is not None:
-        given["INTROSPECT_VLLM"] = resources.vllm
+        given["INTROSPECT_VLLM_URL"] = resources.vllm
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     try:
