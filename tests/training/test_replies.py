@@ -143,11 +143,11 @@ from introspect.backend import Cached, FunctionBackend, Message, Request, ask
 from introspect.store import Store
 from introspect.training.replies import StoredReplies
 
-calls = []
+calls, pause = [], 0.2  # all hundred take 20 s: the signal comes long before, also where nothing gets on
 
 def answer(request):
     calls.append(1)
-    time.sleep(0.01)
+    time.sleep(pause)
     return "A"
 
 store = Store.open(sys.argv[1])
@@ -162,6 +162,7 @@ def deliver(index, reply):
 try:
     ask(model, questions, on_reply=deliver)
 except KeyboardInterrupt:
+    pause = 0
     kept = store.n_replies()
     print("kept", len(delivered) <= kept <= len(calls) < 100, flush=True)
     ask(model, questions)

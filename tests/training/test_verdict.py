@@ -44,6 +44,15 @@ def test_held_out_accuracy_and_balance_decide(accuracy, one_sided, status):
     assert bool(verdict.flag) == (status != "took")
 
 
+def test_a_failure_in_which_nothing_unusual_is_seen_is_explained_too():
+    seen = {"losses": np.linspace(3.0, 0.7, 100), "per_context": 240, "canary": canary(0.55)}
+    (cause,) = judge(answers(0.54), LABEL, **seen).causes
+    assert cause.name == "too few examples"
+    assert "240 examples for each context they follow the target in 54%" in cause.evidence
+    assert "fewer contexts at once" in cause.advice
+    assert judge(answers(0.9), LABEL, **seen).causes == ()
+
+
 def test_a_right_model_that_mostly_says_one_letter_did_not_take():
     label = np.array([0] * 170 + [1] * 30)
     assert judge(label, label).status == "weak"

@@ -23,6 +23,7 @@ ONE_SIDED, ONLY_SIDED = 0.8, 0.95
 """Share of one letter beyond which a model did not take, and beyond which it chose nothing but a letter."""
 
 _TOLD = 0.25  # causes less likely than this are not worth a sentence
+_EVEN = 0.65  # share of the commonest letter up to which answers are not called one-sided
 _FEW = 100  # examples per context; all recorded runs that took had more
 
 
@@ -139,6 +140,8 @@ def judge(
         status = "took"
     seen = _Seen(status, accuracy, accuracy_before, one_sided, picks, base, outside, canary, losses, per_context, took)
     causes = [cause for look in _LOOKS if (cause := look(seen)) is not None and cause.weight >= _TOLD]
+    if not causes and (cause := _unlearned(seen)) is not None:
+        causes.append(cause)
     return Verdict(
         status=status,
         n=n,
@@ -184,7 +187,7 @@ class _Seen:
 
 
 def _sided(seen: _Seen) -> Cause | None:
-    if seen.status == "took" or not seen.one_sided > 0.65:
+    if seen.status == "took" or not seen.one_sided > _EVEN:
         return None
     return Cause(
         name="one-sided answers",
@@ -270,6 +273,21 @@ def _examples(seen: _Seen) -> Cause | None:
             advice=f"{_FEW} to 800 fresh pairs for each context",
         )
     return None
+
+
+def _unlearned(seen: _Seen) -> Cause | None:
+    """What is left where nothing else was seen: the letter is learned, and which one is not."""
+    if seen.status == "took" or not seen.one_sided <= _EVEN:
+        return None
+    had = f"{seen.per_context:.0f} examples for each context" if math.isfinite(seen.per_context) else "the examples"
+    return Cause(
+        name="too few examples",
+        weight=0.3,
+        evidence=f"both letters are given, the commonest in {seen.one_sided:.0%}, and after {had} they follow the "
+        f"target in {seen.accuracy:.0%}",
+        advice="several times as many; fewer contexts at once, so that each is seen more often; pairs of extremes, "
+        "which tell most (TrialGenerator(design='d-optimal')), in both orders (trials.mirrored())",
+    )
 
 
 def _decided(seen: _Seen) -> Cause | None:
