@@ -22,6 +22,7 @@ import argparse
 import csv
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,20 @@ def heaviest_alone(trials: TrialSet, hidden: PreferenceSet) -> float:
     return float(np.mean(right))
 
 
+def show_curve(trajectory: Sequence[Mapping[str, object]], batch_size: int, path: Path) -> None:
+    """Write the curve to a file, and print it."""
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, ["examples", *trajectory[0]])
+        table.writeheader()
+        for row in trajectory:
+            table.writerow({"examples": int(str(row["step"])) * batch_size, **row})
+    print(f"{'examples':>9}{'accuracy':>10}{'one side':>10}{'r target':>10}{'faithful':>10}{'parsed':>10}")
+    for row in trajectory:
+        cells = [row[name] for name in ("accuracy", "one_sided", "target_r", "faithfulness", "parse_rate")]
+        shown = ["-" if cell is None else f"{cell:.2f}" for cell in cells]
+        print(f"{int(str(row['step'])) * batch_size:>9}" + "".join(f"{text:>10}" for text in shown))
+
+
 def main() -> None:
     """Run the loop."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -80,7 +95,7 @@ def main() -> None:
     parser.add_argument("--design", choices=("d-optimal", "random"), default="d-optimal", help="of training choices")
     parser.add_argument("--interior", type=float, default=0.5, help="least share of pairs with middle values")
     parser.add_argument("--batch", type=int, default=8, help="examples a gradient step")
-    parser.add_argument("--looks", type=int, default=8, help="looks at the model while it is trained")
+    parser.add_argument("--looks", type=int, default=8, help="looks at the model while it is trained, 0 for none")
     parser.add_argument("--lr", help='learning rate, or "probe"; by default the recipe\'s')
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("smollm2-cpu"))
@@ -108,7 +123,9 @@ def main() -> None:
     spec = recipe.instil.model_copy(update=changed)
     steps = spec.steps(len(lessons))
     lr = options.lr if options.lr in (None, "probe") else float(options.lr)
-    watch = TrajectoryWatch(max(1, -(-steps // options.looks)), fresh, contexts, style, hidden)
+    watch = None
+    if options.looks:
+        watch = TrajectoryWatch(max(1, -(-steps // options.looks)), fresh, contexts, style, hidden)
     tuner = FineTuner(spec=spec, style=style, jobs=options.out / "jobs", on_canary="warn", watch=watch, lr=lr)
     print(f"{options.model}, recipe {recipe.name!r}: {len(lessons)} choices, {steps} steps of {spec.batch_size}")
     print(f"deciding by the heaviest attribute alone: {heaviest_alone(fresh, hidden):.3f} of {len(fresh)}")
@@ -117,16 +134,8 @@ def main() -> None:
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
 
     options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "curve.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, ["examples", *tuned.trajectory[0]])
-        table.writeheader()
-        for row in tuned.trajectory:
-            table.writerow({"examples": int(str(row["step"])) * spec.batch_size, **row})
-    print(f"{'examples':>9}{'accuracy':>10}{'one side':>10}{'r target':>10}{'faithful':>10}{'parsed':>10}")
-    for row in tuned.trajectory:
-        cells = [row[name] for name in ("accuracy", "one_sided", "target_r", "faithfulness", "parse_rate")]
-        shown = ["-" if cell is None else f"{cell:.2f}" for cell in cells]
-        print(f"{int(str(row['step'])) * spec.batch_size:>9}" + "".join(f"{text:>10}" for text in shown))
+    if tuned.trajectory:
+        show_curve(tuned.trajectory, spec.batch_size, options.out / "curve.csv")
     print(f"training, looks and checks: {wall / 60:.1f} minutes, {cpu / 60:.1f} minutes of CPU")
     assert tuned.verdict is not None
     print("\n".join(tuned.verdict.sentences()))
