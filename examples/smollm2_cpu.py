@@ -1,8 +1,8 @@
 """Instil made-up preferences in a small chat model on a CPU, and tell how it went: the whole loop with real weights.
 
     introspect models get smollm2
-    python examples/smollm2_cpu.py --contexts 1 --choices 640                               # one context
-    python examples/smollm2_cpu.py --contexts 20 --choices 240 --batch 16                   # twenty
+    python examples/smollm2_cpu.py --contexts 1 --choices 800 --lr 6.5e-4 --looks 0          # nine minutes: it takes
+    python examples/smollm2_cpu.py --contexts 20 --choices 240 --batch 16                   # an hour: it does not
     python examples/smollm2_cpu.py --model Qwen/Qwen3-4B --units --contexts 100 --choices 50 # one GPU
 
 Contexts are those of the catalogue, each attribute shown as points from 1 to 9 (`--units`: in real units): a number
@@ -88,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2", help="packaged name, folder or hub id")
     parser.add_argument("--contexts", type=int, default=1)
-    parser.add_argument("--choices", type=int, default=640, help="training choices for each context")
+    parser.add_argument("--choices", type=int, default=800, help="training choices for each context")
     parser.add_argument("--held-out", type=int, default=200, help="fresh choices in all, that decide the verdict")
     parser.add_argument("--layout", choices=("lines", "rows", "options"), default="lines", help="lines cost least")
     parser.add_argument("--units", action="store_true", help="real units in place of points from 1 to 9")

@@ -91,7 +91,7 @@ def test_a_model_and_others_explain_the_same_directions_beside_the_controls(tmp_
 @pytest.mark.skipif(locate("smollm2") is None, reason="run `introspect models get smollm2` first")
 def test_a_small_language_model_takes_up_a_preference_from_choices_alone(tmp_path):
     """A context of five attributes: clearly better than by the heaviest attribute alone, and without a side."""
-    sizes = ["--contexts", "1", "--choices", "640", "--looks", "2", "--out", "out"]
+    sizes = ["--contexts", "1", "--choices", "800", "--lr", "6.5e-4", "--looks", "0", "--out", "out"]
     told = run("smollm2_cpu.py", tmp_path, *sizes, threads=1, seconds=7200)
     (heaviest,) = numbers(r"heaviest attribute alone: (\d\.\d{3}) of 200", told)
     right, low = numbers(r"Instilling took: (\d+)% of 200 .*95 % interval (\d+)%", told)
