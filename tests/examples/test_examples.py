@@ -75,9 +75,8 @@ def test_a_model_and_others_explain_the_same_directions_beside_the_controls(tmp_
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     weights = load_file(tmp_path / "two" / "model.safetensors")
     save_file({k: v.flip(-1).contiguous() for k, v in weights.items()}, tmp_path / "two" / "model.safetensors")
-    told = run(
-        "self_or_other.py", tmp_path, "--target", "one", "--other", "two", "--config", "small.yaml", "--out", "o"
-    )
+    models = ["--target", "one", "--other", "two"]
+    told = run("self_or_other.py", tmp_path, *models, "--config", "small.yaml", "--out", "o")
     assert re.search(r"^self: .*retriev", told, re.M), told
     for arm in ("self, rotated", "two", "two, aligned", "no vector", "shuffled vector"):
         assert re.search(rf"^self minus {arm}: .*(not told apart|self is (better|worse))$", told, re.M), told

@@ -147,9 +147,9 @@ def test_failed_replies_are_noted_by_the_cache_and_asked_for_again(tmp_path: Pat
 def test_a_key_in_the_study_is_not_exported(finished: Path, tmp_path: Path, monkeypatch) -> None:
     shutil.copytree(finished, tmp_path / "study")
     with Store.open(tmp_path / "study" / "study.db") as store:
-        store.put_reply("k", "{}", '{"text":"my key is sk-planted-0123456789"}', "{}")
+        store.put_reply("k", "{}", '{"text":"my key is sk-planted-for-an-export"}', "{}")
     export_study(tmp_path / "study", tmp_path / "fine.zip")  # nobody knows that it is one
-    monkeypatch.setenv("SOME_API_KEY", "sk-planted-0123456789")
+    monkeypatch.setenv("SOME_API_KEY", "sk-planted-for-an-export")
     with pytest.raises(StoreError, match="a key that this process knows") as caught:
         export_study(tmp_path / "study", tmp_path / "study.zip")
     assert "planted" not in str(caught.value)

@@ -23,6 +23,7 @@ from introspect.serve.errors import ApiError, not_found
 from introspect.serve.events import EventLog
 from introspect.serve.examples import read_examples
 from introspect.serve.files import FileShelf
+from introspect.serve.metrics import as_csv, metrics
 from introspect.serve.models import ModelShelf, Served
 from introspect.serve.naming import new_id, served_name, suffix_part
 from introspect.serve.requests import JobBody, parsed, shown_hyperparameters, spec_of
@@ -346,8 +347,10 @@ class JobQueue:
 
     def _succeeded(self, job: Job, tuned: ModelRef, recorder: _Recorder) -> None:
         name = self._tuned_name(job)
-        last = _metrics(recorder.steps)
-        result = self._files.write(_csv(job.folder / "metrics.csv", recorder), "step_metrics.csv", "fine-tune-results")
+        last = metrics(recorder.steps)
+        result = self._files.write(
+            as_csv(job.folder / "metrics.csv", recorder.steps), "step_metrics.csv", "fine-tune-results"
+        )
         job.save(last_step=last)
         job.keep_tuned(
             tuned,
@@ -391,16 +394,3 @@ def _stopped(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _metrics(steps: list[tuple[int, float | None]]) -> dict[str, Any]:
-    if not steps:
-        return {"step": 0}
-    step, loss = steps[-1]
-    return {"step": step} if loss is None else {"step": step, "train_loss": loss}
-
-
-def _csv(path: Path, recorder: _Recorder) -> Path:
-    lines = [f"{step},{'' if loss is None else format(loss, '.6g')}" for step, loss in recorder.steps]
-    path.write_text("\n".join(["step,train_loss", *lines]) + "\n", encoding="utf-8")
-    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import tempfile
 import time
@@ -38,6 +37,7 @@ from introspect.backend.local.loading import Loading
 from introspect.backend.local.lora import alpha_of, with_lora
 from introspect.backend.local.memory import out_of_memory
 from introspect.backend.local.outcome import finished, job_key, save_weights, tuned_from
+from introspect.backend.local.randomness import own_randomness
 from introspect.backend.local.schedule import rate_factor
 from introspect.backend.protocol import JobRecorder, ModelBackend
 from introspect.backend.training import TrainingSet, TrainingSpec
@@ -143,7 +143,7 @@ class TransformersTrainer:
         began = time.monotonic()
         # transformers wants a folder, into which nothing is written here.
         with (
-            _own_randomness(spec.seed),
+            own_randomness(spec.seed),
             tempfile.TemporaryDirectory(prefix="introspect-") as scratch,
             self._trainable(base, weights, spec, extra) as model,
         ):
@@ -386,16 +386,3 @@ def _stop_if_cancelled() -> None:
         anyio.from_thread.check_cancelled()
     except RuntimeError:  # not called through the event loop, so nobody can cancel
         return
-
-
-@contextmanager
-def _own_randomness(seed: int) -> Iterator[None]:
-    """PEFT and transformers seed the global generators; the user's own come out of it as they were."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
