@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import sqlite3
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -28,6 +30,11 @@ _FORMAT, _VERSION = "introspect-study", 1
 _HEADER, _DATABASE, _RESULT = "study.json", "study.db", "result.json"
 _HEADER_LIMIT = 2**20
 _CHUNK = 2**20
+
+# What zipfile lets through from bytes that are not what they should be.
+_DAMAGED = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,11 +126,11 @@ def unpack_study(archive: Path | str, folder: Path | str, largest: int = LARGEST
                 _unpack(opened, name, folder / name, digest, size, archive)
     except FileNotFoundError:
         raise StoreError(f"there is no file {archive}; check the path") from None
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise StoreError(f"{archive} is not an export of a study, or is damaged: {error}") from error
     except OSError as error:
         raise StoreError(f"{archive} cannot be unpacked to {folder}: {error.strerror or error}") from error
-    except ValueError as error:  # zlib's and struct's errors are others; these are of odd names and numbers
+    except ValueError as error:  # of odd names and numbers
         raise StoreError(f"{archive} is not an export of a study: {error}") from error
     _check_shape(folder / _DATABASE, archive)
     return header
@@ -200,8 +207,6 @@ def _read_header(opened: zipfile.ZipFile, archive: Path) -> ArchiveHeader:
 
 
 def _unpack(opened: zipfile.ZipFile, name: str, target: Path, digest: str, size: int, archive: Path) -> None:
-    import zlib
-
     seen, left = hashlib.sha256(), size
     try:
         with opened.open(name) as source, target.open("wb") as file:
