@@ -31,7 +31,7 @@ def served_name(ref: ModelRef) -> str:
     Example:
         >>> served_name(ModelRef(provider="organism", model="shared"))
         'shared'
-        >>> served_name(ModelRef(provider="organism", model="/tmp/grown.safetensors"))
+        >>> served_name(ModelRef(provider="organism", model="~/grown.safetensors"))
         'grown'
     """
     name = ref.adapter if ref.adapter is not None and ref.adapter.startswith("ft:") else ref.model
