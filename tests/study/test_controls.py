@@ -156,8 +156,14 @@ def test_an_explanation_that_a_control_found_outweighs_those_that_are_open() -> 
 
 
 def test_a_null_result_is_a_claim_that_does_not_hold() -> None:
-    _, second = claims_of(result(rise_interval=lambda _: Interval(-0.1, 0.2)))
-    assert (second.holds, second.alternative, second.control) == ("does not hold", "", "")
+    for narrow in (Interval(-0.04, 0.06), Interval(-0.5, -0.2)):
+        _, second = claims_of(result(rise_interval=lambda _, span=narrow: span))
+        assert (second.holds, second.alternative, second.control) == ("does not hold", "", "")
+
+
+def test_an_interval_that_is_too_wide_for_an_answer_is_no_null_result() -> None:
+    _, second = claims_of(result(rise_interval=lambda _: Interval(-0.1, 0.4)))
+    assert (second.holds, second.alternative) == ("cannot be told", "")
     _, second = claims_of(result(rise_interval=lambda _: Interval.undefined()))
     assert second.holds == "cannot be told"
     assert math.isfinite(second.effect)

@@ -19,6 +19,10 @@ __all__ = ["Claim", "claims_of"]
 
 Standing = Literal["excluded", "open", "found"]
 
+SMALLEST = 0.1
+"""A difference of r that would still matter: where the interval covers 0 and reaches beyond, nothing was shown either
+way. The published rises lie between .16 and .35."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -26,7 +30,8 @@ class Claim:
 
     Attributes:
         finding: The finding.
-        holds: "holds", "does not hold", or "cannot be told".
+        holds: "holds" where the interval lies above 0; "does not hold" where it covers 0, or lies below, and rules out
+            an effect of `SMALLEST`; "cannot be told" where it is too wide for either, or there is none.
         effect: Its size, as a difference of r.
         interval: 95 %, over contexts of one training run or over seeds and contexts.
         alternative: The strongest other explanation that is not excluded yet; "" where the finding does not hold, or
@@ -104,7 +109,10 @@ def claims_of(result: StudyResult, verdicts: Mapping[str, str] | None = None) ->
 def _claim(finding: str, effect: float, interval: Interval) -> Claim:
     if math.isnan(interval.low):
         return Claim(finding, "cannot be told", effect, interval)
-    return Claim(finding, "holds" if interval.low > 0 else "does not hold", effect, interval)
+    if interval.low > 0:
+        return Claim(finding, "holds", effect, interval)
+    # An interval that covers 0 is no evidence of absence unless it is also narrow.
+    return Claim(finding, "does not hold" if interval.high < SMALLEST else "cannot be told", effect, interval)
 
 
 _Judge = Callable[["StudyResult", Mapping[str, str]], Standing]
