@@ -33,6 +33,7 @@ bench: $(VENV)/.bench $(INSPECT)/.ready
 	$(BIN)/python benchmarks/bench_hosted.py --inspect $(INSPECT)/bin/python
 	$(BIN)/python benchmarks/bench_tuning.py
 	$(BIN)/python benchmarks/bench_internals.py
+	$(BIN)/python benchmarks/bench_sweep.py --kill
 	$(BIN)/introspect models get smollm2
 	$(BIN)/python benchmarks/bench_readout.py
 

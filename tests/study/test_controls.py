@@ -12,10 +12,10 @@ from small_protocols import small_protocol
 from introspect.backend import FunctionBackend, ModelRef
 from introspect.decision import ChatStyle, PreferenceSampler, TrialGenerator, catalogue
 from introspect.decision.prompt import ChatMessage
-from introspect.measure import Interval, SelfReportProbe
+from introspect.measure import AccuracyMetric, Interval, SelfReportProbe
 from introspect.study import Protocol, ProtocolRun, backend_ref
 from introspect.study.claims import claims_of
-from introspect.study.controls import CONTROLS, ControlResult, control
+from introspect.study.controls import CONTROLS, ControlContext, ControlResult, control
 from introspect.study.controls.few_shot import ShotStyle
 from introspect.study.controls.placebo import _lies
 from introspect.subjects import SimulatedAgent
@@ -50,6 +50,19 @@ def test_every_control_has_a_table_a_question_and_a_sentence(found: dict[str, Co
         assert "undefined" not in result.sentence
         assert len(result.rows) >= 2
         assert len(result.sentences()) == len(result.rows) + 2
+
+
+def test_a_row_without_r_says_why_and_one_of_few_contexts_how_few() -> None:
+    weights = {f"k{i:02d}": {"p": 60.0 - 7 * i, "q": -20.0 + 3 * i, "s": 9.0 * i - 40} for i in range(12)}
+    ctx = ControlContext(stages=SimpleNamespace(), seed=0, metric=AccuracyMetric(n_boot=99, n_null=99), options=None)
+    few = {name: own if name < "k04" else dict.fromkeys(own, math.nan) for name, own in weights.items()}
+    rows = (ctx.row("none", {}, weights), ctx.row("four", few, weights))
+    none, four = ControlResult("prompts", "Why?", "done", rows=rows).sentences()[1:3]
+    assert rows[0]["r"] is None
+    assert rows[0]["why"]
+    assert f"r undefined: {rows[0]['why']}" in none
+    assert "why" not in rows[1]
+    assert four.endswith("33% of the contexts could be scored")
 
 
 def test_dose_shows_three_points_an_axis_and_the_study_s_own_is_one_of_them(found) -> None:

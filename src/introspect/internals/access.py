@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -126,7 +127,7 @@ def privileged_access(
         spec: How every explainer is trained.
         others: Other models by name: a sibling, another seed, another family.
         retrieval: Labels that the true one is retrieved from; 0 for tasks with two sentences.
-        sizes: Also train self and others on so many rows: a curve.
+        sizes: Also train self and others on so many rows, in as many steps as on all: a curve.
         seed: Of the draws.
         most_test: Most rows asked.
         texts: Read by both models for the map between them; see `alignment`.
@@ -190,9 +191,11 @@ def _scaling(
     order = np.random.default_rng(seed).permutation(len(train)).tolist()
     for size in sizes:
         part = train.take(sorted(order[:size]))
+        # As many steps as with all rows, for fewer of them should not also be less training.
+        longer = spec.model_copy(update={"epochs": math.ceil(spec.epochs * len(train) / max(1, len(part)))})
         for name, model in models.items():
             say(f"training {name} on {size} rows")
-            told = asker.ask(train_explainer(model, part, asker.question, spec).explainer, test)
+            told = asker.ask(train_explainer(model, part, asker.question, longer).explainer, test)
             figure = score(test, told.said, told.retrieved, seed).figures[main]
             made.append({"rows": size, "explainer": name, main: figure.value, "low": figure.interval.low,
                          "high": figure.interval.high})  # fmt: skip

@@ -79,7 +79,11 @@ class ControlResult:
         for row in self.rows:
             r, low, high = (row.get(k) for k in ("r", "ci_low", "ci_high"))
             span = f" [{low:+.2f}, {high:+.2f}]" if isinstance(low, float) and isinstance(high, float) else ""
-            shown = f"r {r:+.2f}{span}" if isinstance(r, float) else str(row.get("note", "r undefined"))
+            why = f": {row['why']}" if row.get("why") else ""
+            shown = f"r {r:+.2f}{span}" if isinstance(r, float) else str(row.get("note", f"r undefined{why}"))
+            coverage = row.get("coverage")
+            if isinstance(coverage, float) and coverage < 1:
+                shown += f"; {coverage:.0%} of the contexts could be scored"
             lines.append(f"    {row['condition']!s:<56}{shown}")
         return [*lines, f"    {self.sentence}"]
 
@@ -160,7 +164,7 @@ class ControlContext:
         return ReportTable.concat(tables)
 
     def row(self, condition: str, reports: WeightsLike, weights: WeightsLike | None = None, **more: Any) -> Row:
-        """A row of a table: r, its interval, its null's p, coverage."""
+        """A row of a table: r, its interval, its null's p, coverage, and why r is undefined where it is."""
         a = self.metric.score(reports, self.weights if weights is None else weights, rng=self.seed)
         return {
             "condition": condition,
@@ -171,6 +175,7 @@ class ControlContext:
             "null_high": plain(a.shuffle_quantiles[2]),
             "n_contexts": a.n_contexts,
             "coverage": plain(a.coverage),
+            **({"why": a.reason("pooled_r")} if math.isnan(a.pooled_r) else {}),
             **more,
         }
 
