@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from introspect._notebook import frame_of, html_table
+from introspect.decision.by_scenario import ByScenario, json_records
 from introspect.decision.preference import Preference
 from introspect.decision.scenario import DecisionScenario
 from introspect.errors import ScenarioError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["PreferenceSet"]
 
 
-class PreferenceSet(Mapping[str, Preference]):
+class PreferenceSet(ByScenario[Preference]):
     """A mapping from scenario id to `Preference`, in a fixed order.
 
     Args:
@@ -38,24 +39,10 @@ class PreferenceSet(Mapping[str, Preference]):
         True
     """
 
+    noun = "preferences"
+
     def __init__(self, preferences: Iterable[Preference] = ()) -> None:
-        self._by_id: dict[str, Preference] = {}
-        for preference in preferences:
-            if preference.scenario_id in self._by_id:
-                raise ScenarioError(f"two preferences are given for scenario {preference.scenario_id!r}")
-            self._by_id[preference.scenario_id] = preference
-
-    def __getitem__(self, scenario_id: str) -> Preference:
-        return self._by_id[scenario_id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_id)
-
-    def __len__(self) -> int:
-        return len(self._by_id)
-
-    def __repr__(self) -> str:
-        return f"PreferenceSet({len(self)} preferences)"
+        super().__init__(preferences)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per weight.
@@ -97,13 +84,7 @@ class PreferenceSet(Mapping[str, Preference]):
         Raises:
             ScenarioError: Not JSON, or not a list of preferences.
         """
-        try:
-            rows = json.loads(text)
-        except ValueError as error:
-            raise ScenarioError(f"preferences are not readable as JSON: {error}") from None
-        if not isinstance(rows, list):
-            raise ScenarioError(f"expected a list of preferences, got {type(rows).__name__}")
-        return cls(Preference.model_validate(row) for row in rows)
+        return cls(Preference.model_validate(row) for row in json_records(text, cls.noun))
 
     @property
     def hash(self) -> str:

@@ -5,8 +5,9 @@ Needs the extra ``local``. Nothing heavy is imported before a name is used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from introspect._lazy import lazy_names
 
 if TYPE_CHECKING:
     from introspect.internals.ablation_study import AblationStudy
@@ -64,15 +65,4 @@ _HOME = {
     "train_dictionary": "dictionary",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    except ModuleNotFoundError as error:
-        from introspect.errors import MissingExtraError
-
-        if (error.name or "").startswith("introspect"):
-            raise
-        raise MissingExtraError(error.name or "torch", "local") from error
+__getattr__ = lazy_names(__name__, _HOME, "local")

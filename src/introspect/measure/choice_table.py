@@ -18,7 +18,7 @@ from introspect.decision.scenario import DecisionScenario
 from introspect.decision.trial import Trial
 from introspect.decision.trial_set import TrialSet
 from introspect.errors import MeasureError
-from introspect.measure.tabular import frame_of, number, read_csv, read_jsonl, require, write_csv, write_jsonl
+from introspect.measure.tabular import frame_of, number, read_csv, read_jsonl, require, rows_of, write_csv, write_jsonl
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -260,11 +260,7 @@ class ChoiceTable:
         Raises:
             MeasureError: A column is missing.
         """
-        absent = [name for name in _COLUMNS if name not in frame.columns]
-        if absent:
-            raise MeasureError(f"the frame lacks the columns {absent}; it has {list(frame.columns)}")
-        plain = frame.astype(object).where(frame.notna(), "")
-        return cls._from_flat_rows([{str(k): v for k, v in r.items()} for r in plain.to_dict("records")], scenarios)
+        return cls._from_flat_rows(rows_of(frame, _COLUMNS), scenarios)
 
     def _rows(self) -> list[dict[str, Any]]:
         rows = []

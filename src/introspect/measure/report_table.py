@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from introspect._notebook import html_lines, short_repr
 from introspect.decision.trial import Trial
 from introspect.errors import MeasureError
-from introspect.measure.tabular import frame_of, number, read_csv, read_jsonl, require, write_csv, write_jsonl
+from introspect.measure.tabular import frame_of, number, read_csv, read_jsonl, require, rows_of, write_csv, write_jsonl
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -283,11 +283,7 @@ class ReportTable:
         Raises:
             MeasureError: A column is missing.
         """
-        absent = [name for name in _COLUMNS if name not in frame.columns]
-        if absent:
-            raise MeasureError(f"the frame lacks the columns {absent}; it has {list(frame.columns)}")
-        plain = frame.astype(object).where(frame.notna(), "")
-        return cls._from_flat_rows([{str(k): v for k, v in r.items()} for r in plain.to_dict("records")])
+        return cls._from_flat_rows(rows_of(frame, _COLUMNS))
 
     @classmethod
     def of_rows(

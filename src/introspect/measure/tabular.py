@@ -15,7 +15,7 @@ from introspect.errors import MeasureError, MissingExtraError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["frame_of", "number", "read_csv", "read_jsonl", "require", "write_csv", "write_jsonl"]
+__all__ = ["frame_of", "number", "read_csv", "read_jsonl", "require", "rows_of", "write_csv", "write_jsonl"]
 
 # Texts are kept even where a model sent half a surrogate pair, which plain UTF-8 cannot hold.
 _ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogatepass"}
@@ -88,6 +88,19 @@ def frame_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.Da
         return pd.Series(values, dtype=object if any(isinstance(v, str) for v in values) else None)
 
     return pd.DataFrame({name: column([row[name] for row in rows]) for name in columns}, columns=list(columns))
+
+
+def rows_of(frame: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of a data frame, the inverse of `frame_of`; a missing value is an empty text, as in a CSV file.
+
+    Raises:
+        MeasureError: A column is missing.
+    """
+    absent = [name for name in columns if name not in frame.columns]
+    if absent:
+        raise MeasureError(f"the frame lacks the columns {absent}; it has {list(frame.columns)}")
+    plain = frame.astype(object).where(frame.notna(), "")
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
 def require(row: Mapping[str, Any], names: Iterable[str], what: str) -> None:

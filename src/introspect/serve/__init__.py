@@ -5,10 +5,9 @@ Needs the extra ``serve`` (starlette and uvicorn), which is loaded when a server
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from introspect.errors import MissingExtraError
+from introspect._lazy import lazy_names
 
 if TYPE_CHECKING:
     from introspect.serve.app import make_app
@@ -27,13 +26,4 @@ _HOME = {
     "serving": "running",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    except ModuleNotFoundError as error:
-        if error.name in ("starlette", "uvicorn", "python_multipart"):
-            raise MissingExtraError(error.name, "serve") from None
-        raise
+__getattr__ = lazy_names(__name__, _HOME, "serve")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from introspect._lazy import lazy_names
 
 if TYPE_CHECKING:
     from introspect.subjects.organism import grow_organism, native_scenarios, organism_ref
@@ -12,15 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["SimulatedAgent", "grow_organism", "native_scenarios", "organism_ref"]
 
 _HOME = {
-    "SimulatedAgent": "introspect.subjects.simulated",
-    "grow_organism": "introspect.subjects.organism",
-    "native_scenarios": "introspect.subjects.organism",
-    "organism_ref": "introspect.subjects.organism",
+    "SimulatedAgent": "simulated",
+    "grow_organism": "organism",
+    "native_scenarios": "organism",
+    "organism_ref": "organism",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Organisms need torch, the simulated agent does not: each is imported when it is asked for.
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+# Organisms need torch, the simulated agent does not: each is imported when it is asked for.
+__getattr__ = lazy_names(__name__, _HOME)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from introspect._lazy import lazy_names
 
 if TYPE_CHECKING:
     from introspect.testing.conformance import check_backend
@@ -35,15 +36,10 @@ __all__ = [
 ]
 
 _WHERE = {
-    **dict.fromkeys(__all__, "introspect.testing.strategies"),
-    "check_backend": "introspect.testing.conformance",
-    "BackendConformance": "introspect.testing.suite",
+    **dict.fromkeys(__all__, "strategies"),
+    "check_backend": "conformance",
+    "BackendConformance": "suite",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Hypothesis and pytest are an extra, so they are imported when a strategy or the suite is asked for;
-    # `check_backend` does without.
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name]), name)
+# Hypothesis and pytest are an extra: imported when a strategy or the suite is asked for; `check_backend` does without.
+__getattr__ = lazy_names(__name__, _WHERE, "testing")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from introspect._notebook import frame_of, html_rows, short_repr
 from introspect._random import RNG, root_seed
+from introspect.decision.by_scenario import ByScenario, json_records
 from introspect.decision.preference import Preference
 from introspect.decision.preference_set import PreferenceSet
 from introspect.decision.rules.base import ChoiceRule
@@ -30,7 +31,7 @@ _KINDS: dict[str, type[InteractionRule] | type[ScreeningRule] | type[Lexicograph
 }
 
 
-class RuleSet(Mapping[str, ChoiceRule]):
+class RuleSet(ByScenario[ChoiceRule]):
     """A mapping from scenario id to rule, in a fixed order.
 
     Args:
@@ -45,24 +46,10 @@ class RuleSet(Mapping[str, ChoiceRule]):
         True
     """
 
+    noun = "rules"
+
     def __init__(self, rules: Iterable[ChoiceRule] = ()) -> None:
-        self._by_id: dict[str, ChoiceRule] = {}
-        for rule in rules:
-            if rule.scenario_id in self._by_id:
-                raise ScenarioError(f"two rules are given for scenario {rule.scenario_id!r}")
-            self._by_id[rule.scenario_id] = rule
-
-    def __getitem__(self, scenario_id: str) -> ChoiceRule:
-        return self._by_id[scenario_id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_id)
-
-    def __len__(self) -> int:
-        return len(self._by_id)
-
-    def __repr__(self) -> str:
-        return f"RuleSet({len(self)} rules)"
+        super().__init__(rules)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per scenario: its rule, in words where it has some."""
@@ -108,13 +95,7 @@ class RuleSet(Mapping[str, ChoiceRule]):
         Raises:
             ScenarioError: Not JSON, or not a list of rules.
         """
-        try:
-            rows = json.loads(text)
-        except ValueError as error:
-            raise ScenarioError(f"rules are not readable as JSON: {error}") from None
-        if not isinstance(rows, list):
-            raise ScenarioError(f"expected a list of rules, got {type(rows).__name__}")
-        return cls(_rule(row) for row in rows)
+        return cls(_rule(row) for row in json_records(text, cls.noun))
 
 
 def _said(rule: ChoiceRule) -> str:

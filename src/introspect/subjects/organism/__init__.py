@@ -6,10 +6,9 @@ not) see something; it is never evidence about language models.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from introspect.errors import MissingExtraError
+from introspect._lazy import lazy_names
 
 if TYPE_CHECKING:
     from introspect.subjects.organism.backend import OrganismBackend
@@ -44,13 +43,4 @@ _HOME = {
     "organism_ref": "shipped",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    except ModuleNotFoundError as error:
-        if error.name in ("torch", "safetensors"):
-            raise MissingExtraError(error.name, "organism") from None
-        raise
+__getattr__ = lazy_names(__name__, _HOME, "organism")
