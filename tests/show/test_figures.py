@@ -23,6 +23,7 @@ from introspect.show import (
     plot_trajectory,
     plot_weights,
 )
+from introspect.show.bands import band_of
 from introspect.show.drawn import COLOURS
 
 
@@ -44,6 +45,24 @@ def test_the_headline_has_a_row_per_arm_with_interval_null_baseline_and_ceiling(
     assert all(left <= row["null_low"] and row["null_high"] <= right for row in drawn.data)
 
 
+def test_coverage_and_a_failed_instilling_stand_beside_the_headline(finished) -> None:
+    rows = [{**row, "flag": "instilling weak"} for row in finished.result.arms]
+    rows[0] |= {"coverage": 0.5}
+    drawn = plot_headline({"arms": rows})
+    (axis,) = drawn.figure.axes
+    said = {text.get_text(): text for text in axis.texts}
+    assert {"coverage", "50%", *(f"{row['coverage']:.0%}" for row in rows)} == set(said)
+    assert said["50%"].get_weight() == "bold"
+    assert drawn.figure.get_suptitle() == "instilling weak"
+    assert drawn.caption.endswith("contexts that could be scored. Instilling weak.")
+    drawn.figure.draw_without_rendering()
+    whole = drawn.figure.bbox.padded(1)
+    for text in said.values():
+        box = text.get_window_extent()
+        assert whole.x0 <= box.x0 <= box.x1 <= whole.x1, text.get_text()
+        assert whole.y0 <= box.y0 <= box.y1 <= whole.y1, text.get_text()
+
+
 def test_a_result_read_from_its_file_draws_the_same_but_for_the_nulls(finished) -> None:
     told = json.loads((finished.folder / "result.json").read_text())
     one, other = plot_headline(finished.result), plot_headline(told)
@@ -51,6 +70,10 @@ def test_a_result_read_from_its_file_draws_the_same_but_for_the_nulls(finished) 
     assert all(math.isnan(row["null_low"]) for row in other.data)
     assert "dealt out" in one.caption
     assert "dealt out" not in other.caption
+    given = {name: band_of([seed.arms[name] for seed in finished.result.seeds]) for name in finished.result.arm_names}
+    for row in told["arms"]:
+        row |= dict(zip(("null_low", "null_high"), given[row["name"]], strict=True))
+    assert plot_headline(told).data == one.data
     assert plot_slopes(finished.result).data == plot_slopes(told).data
 
 
@@ -90,6 +113,8 @@ def test_the_forest_sorts_contexts_and_says_how_many_it_leaves_out(arms) -> None
     assert {row["context"] for row in drawn.data} == set(arm.accuracy.within_r)
     assert len(drawn.figure.axes[0].get_yticks()) == 6
     assert f"{len(r) - 6} in the middle not drawn" in drawn.caption
+    assert [text.get_text() for text in drawn.figure.axes[0].texts] == [f"{len(r) - 6} more"]
+    assert list(drawn.figure.axes[0].get_yticks()) == [0, 1, 2, 4, 5, 6]
     # Fisher's interval of r = tanh(z) with five weights has half a width of 1.96 / sqrt(2).
     row = next(row for row in drawn.data if abs(row["r"]) < 1)
     assert math.atanh(row["high"]) - math.atanh(row["r"]) == pytest.approx(1.959964 / math.sqrt(2))

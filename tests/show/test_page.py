@@ -17,8 +17,10 @@ import pytest
 from introspect.backend import Message, ModelInfo, ModelRef, Reply, Request
 from introspect.cli import main
 from introspect.errors import ConfigError, StoreError
-from introspect.show import write_page
+from introspect.show import plot_reports, write_page
+from introspect.show.bands import band_of, null_bands
 from introspect.store import ReplyRow, Store
+from introspect.study.recipe import study_of
 
 HOSTILE = [
     "</script><script>window.owned = 1</script>",
@@ -105,6 +107,44 @@ def test_a_study_is_shown_whole_with_warnings_before_arms_before_replies(finishe
     assert {found["contexts"][row[1]] for row in found["rows"] if found["kinds"][row[2]] != "other"} == known
     assert {"untuned", "instilled, seed 0", "all, seed 1"} <= set(found["models"])
     assert "unparsable" in re.search(r"are no answers: ([^<]*)", text)[1]
+
+
+def test_the_headline_of_the_page_has_the_nulls_that_the_study_drew(finished, tmp_path: Path) -> None:
+    told = json.loads((finished.folder / "result.json").read_text())
+    with Store.open(finished.folder / "study.db", create=False) as store:
+        before = len(store.stages()), len(store.steps()), dict(store.manifest)
+        bands = null_bands(store, study_of(store.manifest["recipe"], finished.folder), told)
+        assert (len(store.stages()), len(store.steps()), dict(store.manifest)) == before
+        assert bands == {
+            name: band_of([seed.arms[name] for seed in finished.result.seeds]) for name in finished.result.arm_names
+        }
+        told["seeds"][1]["arms"][0]["pooled_r"] += 0.1
+        partly = null_bands(store, study_of(store.manifest["recipe"], finished.folder), told)
+        assert partly == {name: bands[name] for name in bands if name != told["seeds"][1]["arms"][0]["name"]}
+    text = write_page(finished.folder, tmp_path / "page.html").read_text(encoding="utf-8")
+    low, high = bands["report-trained"]
+    assert f"<td>{low:+.2f} to {high:+.2f}</td>" in text
+    assert "Null: where 95 % of r&#x27;s" in text or "Null: where 95 % of r's" in text
+    assert "95 % of r with reports dealt out to other contexts" in text
+    assert "no band" not in text
+
+
+def test_a_figure_of_many_panels_gets_the_whole_width(finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "study")
+    plot_reports(finished.result, tmp_path / "study" / "reports.png")
+    text = write_page(tmp_path / "study").read_text(encoding="utf-8")
+    figures = re.findall(r'<figure( class="wide")?><img src="[^"]*" alt="([^"]*)"', text)
+    assert [wide != "" for wide, alt in figures if alt == "reports"] == [True]
+    assert [wide != "" for wide, alt in figures if alt.startswith("r of each arm")] == [False]
+
+
+def test_a_page_without_bands_says_why(finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "study")
+    with Store.open(tmp_path / "study" / "study.db") as store:
+        store.manifest["recipe"] = {"style": {"is": "own", "of": "mine.MyStyle"}}
+    text = write_page(tmp_path / "study").read_text(encoding="utf-8")
+    assert "The nulls have no band in the figures: the settings of the study cannot be read here." in text
+    assert "dealt out" not in text
 
 
 def test_outcomes_are_those_that_the_study_counted(finished) -> None:

@@ -13,6 +13,7 @@ from introspect.decision import OrganismStyle, organism_scenarios
 from introspect.errors import ConfigError, MissingExtraError
 from introspect.measure import AccuracyMetric
 from introspect.show import plot_reports
+from introspect.show.bands import band_of
 from introspect.study import ARMS, Study, StudyProtocol, StudyResult
 from introspect.subjects import SimulatedAgent
 
@@ -53,6 +54,15 @@ def test_panels_quote_the_rows_of_the_table(result: StudyResult) -> None:
     for axis, row in zip(plot_reports(result).axes, result.arms, strict=False):
         texts = [text.get_text() for text in axis.texts]
         assert f"r = {row['pooled_r']:.2f}  [{row['ci_low']:.2f}, {row['ci_high']:.2f}]" in texts
+
+
+def test_below_each_panel_stand_coverage_ceiling_and_null(result: StudyResult) -> None:
+    for axis, row in zip(plot_reports(result).axes, result.arms, strict=False):
+        low, high = band_of([seed.arms[row["name"]] for seed in result.seeds])
+        first, second = axis.get_xlabel().split("\n")
+        ceiling = "" if row["ceiling"] is None else f", ceiling {row['ceiling']:.2f}"
+        assert first == f"{row['coverage']:.0%} of contexts scored{ceiling}"
+        assert second == f"shuffled contexts: r {low:+.2f} to {high:+.2f}"
 
 
 def test_panels_share_one_square_scale_and_the_figure_says_what_is_what(result: StudyResult) -> None:

@@ -30,7 +30,7 @@ def plot_weights(arms: Mapping[str, Arm] | Sequence[Arm]) -> Drawn:
         MissingExtraError: matplotlib is not installed.
     """
     shown = list(arms.values() if isinstance(arms, Mapping) else arms)
-    figure, axes = blank(2.6 * max(len(shown), 1) + 0.5, 3.5, max(len(shown), 1), sharex=True, sharey=True)
+    figure, axes = blank(2.6 * max(len(shown), 1) + 0.5, 3.35, max(len(shown), 1), sharex=True, sharey=True)
     data: list[dict[str, Any]] = []
     for axis, arm in zip(axes, shown, strict=False):
         x, y, rows = _points(arm)
@@ -71,9 +71,16 @@ def plot_forest(arm: Arm, most: int = 60) -> Drawn:
         rows.append({"context": context, "r": r, "low": low, "high": high, "weights": n})
     known = [row for row in rows if _known(row["r"])]
     shown = known if len(known) <= most else [*known[: most // 2], *known[-(most - most // 2) :]]
+    missing = len(known) - len(shown)
+    # A line is left free where contexts are missing, or a jump would look like a finding.
+    places = [y + (missing > 0 and y >= most // 2) for y in range(len(shown))]
     figure, (axis,) = blank(6.4, 1.3 + 0.2 * max(len(shown), 3))
     colour, marker = arm_look(arm.name)
-    for y, row in enumerate(shown):
+    if missing:
+        axis.axhline(most // 2, color="0.6", lw=0.8, ls=":", zorder=0)
+        axis.text(-1, most // 2, f"{missing} more", fontsize=7, color="0.3", va="center", ha="left",
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
+    for y, row in zip(places, shown, strict=True):
         if _known(row["low"]):
             axis.plot([row["low"], row["high"]], [y, y], color="0.7", lw=1.6, zorder=1)
         axis.plot(row["r"], y, marker=marker, color=colour, ms=5, ls="none", zorder=2)
@@ -83,14 +90,14 @@ def plot_forest(arm: Arm, most: int = 60) -> Drawn:
     if _known(a.mean_within_r):
         axis.axvline(a.mean_within_r, color=colour, lw=1.6)
     axis.axvline(0, color="0.6", lw=0.8, zorder=0)
-    axis.set_yticks(range(len(shown)), [row["context"][:32] for row in shown], fontsize=7)
-    axis.set_ylim(-1, max(len(shown), 1))
+    axis.set_yticks(places, [row["context"][:32] for row in shown], fontsize=7)
+    axis.set_ylim(-1, max([*places, 0]) + 1)
     axis.set_xlim(-1.05, 1.05)
     axis.set_xlabel("r inside the context", fontsize=10)
     axis.set_title(arm.name, fontsize=10)
     tidy_axis(axis)
     axis.tick_params(axis="y", labelsize=7)
-    left = f"; {len(known) - len(shown)} in the middle not drawn" if len(shown) < len(known) else ""
+    left = f"; {missing} in the middle not drawn" if missing else ""
     undefined = f"; {len(rows) - len(known)} undefined" if len(known) < len(rows) else ""
     mean = (
         f"the line is their mean, {a.mean_within_r:.2f}, in its 95 % interval" if _known(a.mean_within_r) else "no mean"

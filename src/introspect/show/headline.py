@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from introspect.show.bands import band_of
 from introspect.show.drawn import COLOURS, Drawn, arm_look, blank, number, tidy_axis
 from introspect.study.result import StudyResult
 
 __all__ = ["plot_headline", "plot_slopes"]
 
+_ALARM = "#b02a2a"
+_ENOUGH = 0.9  # a coverage below this is marked
 _PAIRS = (("instilled", "report-trained", "held-out contexts"), ("native-before", "native-after", "native preferences"))
 
 
@@ -19,17 +22,18 @@ def plot_headline(result: StudyResult | Mapping[str, Any]) -> Drawn:
 
     The grey band is where 95 % of the r's lie when reports are dealt out to other contexts. The cross is the best
     report that knows nothing of its context. The bar to the right is the r that the noise of measuring leaves possible.
-    An arm that has none of these is drawn without.
+    An arm that has none of these is drawn without. At the right edge: the share of contexts that r rests on.
 
     Args:
-        result: A study's result, or its ``result.json`` as a mapping (which has no null bands).
+        result: A study's result, or its ``result.json`` as a mapping. That one has no null bands, unless its arms were
+            given "null_low" and "null_high", as the report page does.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    nulls = _nulls(result) if isinstance(result, StudyResult) else {}
-    rows = [_row(row, nulls) for row in _arms(result)]
-    figure, (axis,) = blank(7.2, 1.2 + 0.42 * max(len(rows), 1))
+    rows = [_row(row) for row in _arms(result)]
+    flag = next((row["flag"] for row in rows if row["flag"]), "")
+    figure, (axis,) = blank(7.4, 1.2 + 0.42 * max(len(rows), 1) + (0.25 if flag else 0))
     for y, row in enumerate(rows):
         _draw(axis, y, row)
     axis.axvline(0, color="0.6", lw=0.8, zorder=0)
@@ -38,6 +42,9 @@ def plot_headline(result: StudyResult | Mapping[str, Any]) -> Drawn:
     axis.set_xlim(min([-0.35, *(low(row) - 0.05 for row in rows)]), 1.05)
     axis.set_xlabel("r of reported with measured weights", fontsize=10)
     _legend(axis, rows)
+    _coverages(axis, rows)
+    if flag:
+        figure.suptitle(flag, fontsize=10, weight="bold", color=_ALARM)
     tidy_axis(axis)
     caption = "r of each arm with its 95 % interval"
     if any(math.isfinite(row["null_low"]) for row in rows):
@@ -46,7 +53,9 @@ def plot_headline(result: StudyResult | Mapping[str, Any]) -> Drawn:
         caption += "; ×: the best report that knows nothing of its context"
     if any(math.isfinite(row["ceiling"]) for row in rows):
         caption += "; |: what the noise of measuring leaves possible"
-    return Drawn(figure, rows, caption + ".")
+    if any(math.isfinite(row["coverage"]) for row in rows):
+        caption += "; %: contexts that could be scored"
+    return Drawn(figure, rows, caption + (f". {flag[:1].upper()}{flag[1:]}" if flag else "") + ".")
 
 
 def low(row: Mapping[str, float]) -> float:
@@ -99,31 +108,26 @@ def plot_slopes(result: StudyResult | Mapping[str, Any]) -> Drawn:
 
 
 def _arms(result: StudyResult | Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list(result.arms if isinstance(result, StudyResult) else result.get("arms") or ())
+    if not isinstance(result, StudyResult):
+        return list(result.get("arms") or ())
+    bands = {
+        name: band_of([seed.arms[name] for seed in result.seeds if name in seed.arms]) for name in result.arm_names
+    }
+    return [row | dict(zip(("null_low", "null_high"), bands[str(row["name"])], strict=True)) for row in result.arms]
 
 
-def _nulls(result: StudyResult) -> dict[str, tuple[float, float]]:
-    """Mean ends of the null's band over seeds."""
-    found = {}
-    for name in result.arm_names:
-        ends = [seed.arms[name].accuracy.shuffle_quantiles for seed in result.seeds]
-        found[name] = tuple(sum(end[k] for end in ends) / len(ends) for k in (0, 2))
-    return found  # type: ignore[return-value]
-
-
-def _row(row: Mapping[str, Any], nulls: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
-    name = str(row["name"])
-    null = nulls.get(name, (math.nan, math.nan))
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "arm": name,
+        "arm": str(row["name"]),
         "r": number(row.get("pooled_r")),
         "low": number(row.get("ci_low")),
         "high": number(row.get("ci_high")),
-        "null_low": null[0],
-        "null_high": null[1],
+        "null_low": number(row.get("null_low")),
+        "null_high": number(row.get("null_high")),
         "baseline": number(row.get("best_baseline_r")),
         "ceiling": number(row.get("ceiling")),
         "coverage": number(row.get("coverage")),
+        "flag": str(row.get("flag") or ""),
     }
 
 
@@ -141,6 +145,21 @@ def _draw(axis: Any, y: int, row: Mapping[str, Any]) -> None:
         axis.plot(row["r"], y, marker=marker, color=colour, ms=7, mec="white", mew=0.8, ls="none", zorder=5)
     else:
         axis.text(0.02, y, "r undefined", fontsize=8, color="0.4", va="center")
+
+
+def _coverages(axis: Any, rows: list[dict[str, Any]]) -> None:
+    """At the right edge: how many of the contexts an r rests on."""
+    if not any(math.isfinite(row["coverage"]) for row in rows):
+        return
+    place = axis.get_yaxis_transform()
+    axis.text(1.12, -0.55, "coverage", transform=place, fontsize=8, ha="right", va="center", color="0.25")
+    for y, row in enumerate(rows):
+        if math.isfinite(row["coverage"]):
+            few = row["coverage"] < _ENOUGH
+            axis.text(
+                1.12, y, f"{row['coverage']:.0%}", transform=place, fontsize=9, ha="right", va="center",
+                color=_ALARM if few else "0.25", weight="bold" if few else "normal",
+            )  # fmt: skip
 
 
 def _legend(axis: Any, rows: list[dict[str, Any]]) -> None:

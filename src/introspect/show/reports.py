@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from introspect.errors import ConfigError
+from introspect.show.bands import band_of
 from introspect.show.drawn import own_figure
 from introspect.study.arms import Arm
 from introspect.study.result import StudyResult
@@ -36,8 +37,9 @@ def plot_reports(result: StudyResult, path: Path | str | None = None) -> Figure:
     """One panel per arm: what the model says a weight is (y) against what its choices show it to be (x).
 
     Every dot is one weight of one context of one seed, max-normalised per context to +-100. The line through the
-    origin is a perfect report. Above each panel: the pooled r with its 95 % interval, and the grey band below it shows
-    where 95 % of the r's lie when reports are dealt out to other contexts.
+    origin is a perfect report. Above each panel: the pooled r with its 95 % interval. Below it: the share of contexts
+    that could be scored, the r that the noise of measuring leaves possible, and where 95 % of the r's lie when reports
+    are dealt out to other contexts.
 
     Args:
         result: A study's result.
@@ -56,7 +58,7 @@ def plot_reports(result: StudyResult, path: Path | str | None = None) -> Figure:
             f"AccuracyMetric().score(...), or introspect.show.plot_weights for arms"
         )
     rows: list[dict[str, Any]] = [r for r in result.arms if r["name"] in _TITLES]
-    figure = own_figure(figsize=(2.75 * len(rows) + 0.5, 4.2))
+    figure = own_figure(figsize=(2.75 * len(rows) + 0.5, 4.1))
     axes = figure.subplots(1, len(rows), sharex=True, sharey=True, squeeze=False)[0]
     for axis, row in zip(axes, rows, strict=True):
         _panel(axis, result, row)
@@ -98,13 +100,8 @@ def _panel(axis: Any, result: StudyResult, row: dict[str, Any]) -> None:
             0.03, 0.97, row["flag"], transform=axis.transAxes, ha="left", va="top", fontsize=7, weight="bold",
             color="#b02a2a", bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
-    low, _, high = arms[0].accuracy.shuffle_quantiles
-    if math.isfinite(low):
-        axis.text(
-            0.97, 0.03, f"shuffled contexts:\nr {low:+.2f} to {high:+.2f}", transform=axis.transAxes,
-            ha="right", va="bottom", fontsize=7, color="0.35",
-            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
-        )  # fmt: skip
+    # Below the panel, where they cover no dot.
+    axis.set_xlabel("\n".join(_beside(row, *band_of(arms))), fontsize=7.5, color="0.3")
     if not x.size:
         axis.text(0.5, 0.5, _why_empty(arms), transform=axis.transAxes, ha="center", va="center", fontsize=8,
                   color="0.25", bbox={"facecolor": "white", "edgecolor": "none", "pad": 3})  # fmt: skip
@@ -115,6 +112,14 @@ def _panel(axis: Any, result: StudyResult, row: dict[str, Any]) -> None:
     axis.set_aspect("equal")
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
+
+
+def _beside(row: dict[str, Any], low: float, high: float) -> list[str]:
+    """What stands beside every r: coverage, ceiling, null."""
+    scored = [f"{row['coverage']:.0%} of contexts scored"] if row["coverage"] is not None else []
+    ceiling = [f"ceiling {row['ceiling']:.2f}"] if row["ceiling"] is not None else []
+    null = [f"shuffled contexts: r {low:+.2f} to {high:+.2f}"] if math.isfinite(low) else []
+    return [line for line in (", ".join(scored + ceiling), *null) if line]
 
 
 def _why_empty(arms: list[Arm]) -> str:

@@ -29,9 +29,14 @@ def items(lines: Iterable[str]) -> str:
 
 
 def picture(kind: str, data: bytes, caption: str) -> str:
-    """A figure with its caption, in the page itself."""
+    """A figure with its caption, in the page itself; one of several panels gets the whole width."""
+    # A PNG tells its size in its first chunk.
+    width, height = (int.from_bytes(data[k : k + 4], "big") for k in (16, 20))
+    wide = ' class="wide"' if data.startswith(b"\x89PNG") and width > 2.4 * height else ""
     source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-    return f'<figure><img src="{source}" alt="{plain(caption)}"><figcaption>{plain(caption)}</figcaption></figure>'
+    return (
+        f'<figure{wide}><img src="{source}" alt="{plain(caption)}"><figcaption>{plain(caption)}</figcaption></figure>'
+    )
 
 
 def _code(found: re.Match[str]) -> str:

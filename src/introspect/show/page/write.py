@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,12 +16,14 @@ from typing import Any
 
 from introspect._version import __version__
 from introspect.backend.wire import ModelRef
-from introspect.decision import PromptStyle, ScenarioSet
-from introspect.errors import ConfigError, MissingExtraError, StoreError
+from introspect.decision import ScenarioSet
+from introspect.errors import ConfigError, IntrospectError, MissingExtraError, StoreError
+from introspect.show.bands import null_bands
 from introspect.show.page.markup import items, picture, plain
 from introspect.show.page.protocols import protocols_part
 from introspect.show.page.replies import ReplyPage, collect_replies
 from introspect.store import Store
+from introspect.study import Study
 from introspect.study.recipe import study_of
 
 __all__ = ["write_page"]
@@ -33,6 +36,7 @@ _COLUMNS = (
     ("n_scenarios", "contexts", ""),
     ("pooled_r", "r", "+.2f"),
     ("ci", "95 % interval", ""),
+    ("null", "null, 95 %", ""),
     ("null_p_context", "null p", ".4f"),
     ("ceiling", "ceiling", ".2f"),
     ("best_baseline_r", "best baseline", "+.2f"),
@@ -68,11 +72,13 @@ def write_page(folder: Path | str, path: Path | str | None = None) -> Path:
         raise StoreError(f"{folder} holds no study: there is no study.db in it. Give the folder that a study wrote to")
     with Store.open(folder / "study.db", create=False) as store:
         manifest = dict(store.manifest)
-        style, scenarios = _words(manifest, folder)
-        result = _result(folder)
+        study = _study(manifest, folder)
+        style = study.words if study else None
+        scenarios = ScenarioSet([*study.scenarios, *study.native]) if study else ScenarioSet()
+        result, bandless = _with_bands(_result(folder), store, study)
         replies = collect_replies(store, style, scenarios, _model_names(result))
         stages = [(s.name, s.outcome, (s.ended or s.began) - s.began, s.error) for s in store.stages()]
-    text = _page(folder, result, manifest, replies, stages, style is not None)
+    text = _page(folder, result, manifest, replies, stages, style is not None, bandless)
     try:
         partial = target.with_name(target.name + ".partial")
         partial.write_text(text, encoding="utf-8")
@@ -82,14 +88,32 @@ def write_page(folder: Path | str, path: Path | str | None = None) -> Path:
     return target
 
 
-def _words(manifest: Mapping[str, Any], folder: Path) -> tuple[PromptStyle | None, ScenarioSet]:
-    """The study's prompt style and contexts; none where its settings cannot be read here (a style of one's own)."""
+def _study(manifest: Mapping[str, Any], folder: Path) -> Study | None:
+    """The study itself; none where its settings cannot be read here (a style of one's own)."""
     recipe = manifest.get("recipe")
     if isinstance(recipe, dict):
         with suppress(StoreError):
-            study = study_of(recipe, folder)
-            return study.words, ScenarioSet([*study.scenarios, *study.native])
-    return None, ScenarioSet()
+            return study_of(recipe, folder)
+    return None
+
+
+def _with_bands(result: dict[str, Any], store: Store, study: Study | None) -> tuple[dict[str, Any], str]:
+    """The result with the band of each arm's null; else why there is none."""
+    arms = [row for row in result.get("arms") or () if isinstance(row, dict)]
+    if not arms:
+        return result, ""
+    if study is None:
+        return result, "the settings of the study cannot be read here"
+    try:
+        bands = null_bands(store, study, result)
+    except (IntrospectError, KeyError, TypeError, ValueError) as error:
+        return result, " ".join(str(error).split())[:300]
+    for row in arms:
+        low, high = bands.get(str(row.get("name")), (math.nan, math.nan))
+        if math.isfinite(low) and math.isfinite(high):
+            row |= {"null_low": low, "null_high": high}
+    known = any("null_low" in row for row in arms)
+    return result, "" if known else "no arm has two contexts whose reports could be traded"
 
 
 def _result(folder: Path) -> dict[str, Any]:
@@ -121,6 +145,7 @@ def _page(
     replies: ReplyPage,
     stages: Sequence[tuple[str, str, float, str | None]],
     readable: bool,
+    bandless: str,
 ) -> str:
     room = files("introspect.show.page")
     style, script = (room.joinpath(f"page.{ending}").read_text("utf-8") for ending in ("css", "js"))
@@ -132,7 +157,7 @@ def _page(
             f"{len(replies.rows):,} replies, {n_seeds} seed{'' if n_seeds == 1 else 's'}, introspect "
             f"{manifest.get('introspect', '?')}; page by introspect {__version__}"
         ),
-        "warnings": _warnings(result, replies, stages, readable),
+        "warnings": _warnings(result, replies, stages, readable, bandless),
         "claims": _claims(result.get("claims")),
         "arms": _arms(result),
         "sentences": _sentences(result),
@@ -152,7 +177,11 @@ def _page(
 
 
 def _warnings(
-    result: Mapping[str, Any], replies: ReplyPage, stages: Sequence[tuple[str, str, float, str | None]], readable: bool
+    result: Mapping[str, Any],
+    replies: ReplyPage,
+    stages: Sequence[tuple[str, str, float, str | None]],
+    readable: bool,
+    bandless: str,
 ) -> str:
     found = []
     if not result:
@@ -177,6 +206,8 @@ def _warnings(
     broken = [(name, error) for name, outcome, _, error in stages if outcome == "failed"]
     if broken:
         found.append(f"{len(broken)} attempts at a stage failed, the last {broken[-1][0]!r} ({broken[-1][1]}).")
+    if bandless:
+        found.append(f"The nulls have no band in the figures: {bandless}.")
     if not readable and replies.rows:
         found.append("The study's prompt style is not known here: outcomes say how replies ended, not what they mean.")
     if not found:
@@ -204,15 +235,22 @@ def _arms(result: Mapping[str, Any]) -> str:
     if not rows:
         return "<p>No arm was scored.</p>"
     for row in rows:
-        low, high = row.get("ci_low"), row.get("ci_high")
-        row["ci"] = f"{low:+.2f} to {high:+.2f}" if isinstance(low, float) and isinstance(high, float) else None
+        for what, ends in (("ci", ("ci_low", "ci_high")), ("null", ("null_low", "null_high"))):
+            low, high = (row.get(end) for end in ends)
+            row[what] = f"{low:+.2f} to {high:+.2f}" if isinstance(low, float) and isinstance(high, float) else None
     columns = [c for c in _COLUMNS if any(row.get(c[0]) is not None for row in rows)]
     head = "".join(f'<th scope="col">{plain(title)}</th>' for _, title, _ in columns)
     body = "".join(f"<tr>{''.join(_td(row, key, form) for key, _, form in columns)}</tr>" for row in rows)
-    said = f'<p class="soft">Interval: {plain(str(result.get("interval", "")))}.</p>'
+    said = f'<p class="soft">Interval: {plain(str(result.get("interval", "")))}.{_null_said(rows)}</p>'
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Arms"><table>{_tr(head)}{body}</table></div>{said}'
     )
+
+
+def _null_said(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not any(row["null"] for row in rows):
+        return ""
+    return " Null: where 95 % of r's lie when reports are dealt out to other contexts."
 
 
 def _td(row: Mapping[str, Any], key: str, form: str) -> str:
