@@ -30,14 +30,30 @@ def test_each_control_has_a_figure_with_its_sentence(word: str, tmp_path: Path) 
 def test_conditions_are_drawn_at_their_r() -> None:
     rows = ({**ROW, "r": 0.25}, {**ROW, "condition": "b", "r": -0.5})
     (axis,) = plot_control(ControlResult("placebo", "?", "done", rows=rows, sentence=".")).axes
-    dots = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o"]
+    dots = [line.get_xdata()[0] for line in axis.lines if line.get_marker() in "os"]
     assert dots == [0.25, -0.5]
+    left, _ = axis.get_xlim()
+    assert left < -0.5
+    assert [patch.get_x() for patch in axis.patches] == [left] * 2
+    assert [patch.get_x() + patch.get_width() for patch in axis.patches] == pytest.approx([0.1] * 2)
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("word", ["temperature", "trajectory"])
+def test_lines_are_told_apart_without_colour(word: str) -> None:
+    rows = ({**ROW, "condition": "a"}, {**ROW, "condition": "b", "x": 2.0})
+    (axis,) = plot_control(ControlResult(word, "?", "done", rows=rows, sentence=".")).axes
+    looks = [(line.get_marker(), line.get_linestyle()) for line in axis.lines if line.get_label()[0] != "_"]
+    assert len(looks) == len(set(looks)) > 1
 
 
 def test_what_was_not_done_has_no_figure() -> None:
     with pytest.raises(ConfigError, match="not applicable: it has no words"):
         plot_control(ControlResult("prompts", "?", "not applicable", "it has no words"))
+
+
+def _legend_words(axis):
+    return axis.get_legend().get_texts() if axis.get_legend() else []
 
 
 @pytest.mark.parametrize("word", CONTROLS)
@@ -54,6 +70,11 @@ def test_nothing_of_a_figure_is_cut_off(word: str) -> None:
         assert box.x1 <= whole.x1, text.get_text()
         assert box.y1 <= whole.y1, text.get_text()
     for axis in figure.axes:
+        for words in (axis.xaxis.label, axis.yaxis.label, *axis.get_yticklabels(), *_legend_words(axis)):
+            if words.get_text():
+                box = words.get_window_extent()
+                assert whole.x0 <= box.x0, words.get_text()
+                assert box.x1 <= whole.x1, words.get_text()
         low, high = sorted(axis.get_ylim())
         if axis.get_yticklabels()[0].get_text().startswith("a condition"):
             assert low < -0.5, "the first bar is as wide as the room that it has"

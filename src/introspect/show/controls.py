@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_control"]
 
+_CHANCE = "97.5 % of r's with reports dealt elsewhere"
 _INK, _OWN, _OTHER, _PALE = "#30353d", "#1f6f8b", "#d1743b", "#8a8f98"
 
 
@@ -57,19 +59,19 @@ def plot_conditions(figure: Figure, result: ControlResult) -> None:
     figure.set_size_inches(8, 1.9 + 0.32 * len(rows))
     axis = figure.subplots()
     axis.axvline(0, color="0.8", lw=0.8, zorder=0)
+    ends = [number(row.get(key)) for row in rows for key in ("r", "ci_low")]
+    left = min([-0.3, *(end - 0.05 for end in ends if math.isfinite(end))])
     for place, row in enumerate(rows):
         if not isinstance(row.get("r"), float):
             _unscored(axis, row, place)
             continue
-        colour = _OTHER if place == 0 else _OWN
-        _interval(axis, row, place, colour)
+        _interval(axis, row, place, _OTHER if place == 0 else _OWN, "s" if place == 0 else "o")
         null = row.get("null_high")
         if isinstance(null, float):
-            axis.plot([-abs(null), abs(null)], [place, place], color="0.88", lw=9, solid_capstyle="butt", zorder=0)
+            axis.barh(place, null - left, left=left, height=0.5, color="0.9", zorder=0)
     _places(axis, rows)
-    axis.set_xlabel(
-        "r of reports and measured weights\n(95 % interval; grey: reports dealt to other contexts)", fontsize=8
-    )
+    axis.set_xlim(left, 1.05)
+    axis.set_xlabel("r of reports and measured weights, 95 % interval\n" + f"(grey: {_CHANCE})", fontsize=8)
     _plain(axis)
 
 
@@ -81,8 +83,11 @@ def plot_dose(figure: Figure, result: ControlResult) -> None:
     for axis, name in zip(axes, axes_names, strict=True):
         rows = [row for row in result.rows if row["axis"] == name]
         _line(axis, rows, "r", _OWN)
+        doses = sorted({number(row["x"]) for row in rows})
+        if len(doses) <= 5:  # those that were given, and no others
+            axis.set_xticks(doses, [f"{dose:g}" for dose in doses])
         axis.set_xlabel(name if name in ("examples", "reports") else f"share of {name}", fontsize=9)
-    axes[0].set_ylabel("held-out r", fontsize=9)
+    axes[0].set_ylabel("held-out r\n(grey: 97.5 % of r's with\nreports dealt elsewhere)", fontsize=8)
 
 
 def plot_rules(figure: Figure, result: ControlResult) -> None:
@@ -132,20 +137,20 @@ def plot_temperature(figure: Figure, result: ControlResult) -> None:
     figure.set_size_inches(8, 3.4)
     axis = figure.subplots()
     _line(axis, result.rows, "r", _OWN, "held-out r")
-    _line(axis, result.rows, "coverage", _PALE, "share of contexts with a usable report")
+    _line(axis, result.rows, "coverage", _PALE, "contexts with a usable report", "D:")
     axis.set_xlabel("temperature of the reports", fontsize=9)
-    axis.legend(frameon=False, fontsize=8)
+    _legend_above(axis)
 
 
 def plot_trajectory(figure: Figure, result: ControlResult) -> None:
     """Behaviour, reports and coverage as instilling goes on."""
     figure.set_size_inches(8, 3.4)
     axis = figure.subplots()
-    _line(axis, result.rows, "learned_vs_target_r", _OTHER, "choices: r of weights with the target")
+    _line(axis, result.rows, "learned_vs_target_r", _OTHER, "choices: r with the target", "s--")
     _line(axis, result.rows, "r", _OWN, "reports: r with the weights")
-    _line(axis, result.rows, "coverage", _PALE, "share of contexts with a usable report")
+    _line(axis, result.rows, "coverage", _PALE, "contexts with a usable report", "D:")
     axis.set_xlabel("share of the instilling steps", fontsize=9)
-    axis.legend(frameon=False, fontsize=8)
+    _legend_above(axis)
 
 
 def plot_grounding(figure: Figure, result: ControlResult) -> None:
@@ -172,15 +177,20 @@ def plot_grounding(figure: Figure, result: ControlResult) -> None:
     _plain(axis)
 
 
-def _line(axis: Any, rows: Sequence[Any], field: str, colour: str, label: str | None = None) -> None:
+def _line(axis: Any, rows: Sequence[Any], field: str, colour: str, label: str | None = None, look: str = "o-") -> None:
+    """A line of its own marker and stroke, so that it is told apart where there is no colour."""
     known = [row for row in rows if isinstance(row.get(field), float)]
     x, y = [row["x"] for row in known], [row[field] for row in known]
-    axis.plot(x, y, "o-", color=colour, ms=4, lw=1.4, label=label)
+    axis.plot(x, y, look, color=colour, ms=4, lw=1.4, label=label)
     if field == "r":
         ends = [(row["x"], row["ci_low"], row["ci_high"]) for row in known if isinstance(row["ci_low"], float)]
         if ends:
             at, low, high = zip(*ends, strict=True)
             axis.fill_between(at, low, high, color=colour, alpha=0.15, lw=0)
+        chance = [(row["x"], row["null_high"]) for row in known if isinstance(row.get("null_high"), float)]
+        if chance:
+            at, high = zip(*chance, strict=True)
+            axis.fill_between(at, -0.3, high, color="0.93", lw=0, zorder=-1, label=_CHANCE)
     axis.axhline(0, color="0.8", lw=0.8, zorder=0)
     axis.set_ylim(-0.3, 1.05)
     _plain(axis)
@@ -203,14 +213,15 @@ def _unscored(axis: Any, row: Any, place: int) -> None:
 
 
 def _legend_above(axis: Any) -> None:
-    """Outside of the bars, wherever these end."""
-    axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1)
+    """Outside of the bars, wherever these end, and no wider than they are."""
+    several = 2 if len(axis.get_legend_handles_labels()[0]) != 3 else 3
+    axis.legend(frameon=False, fontsize=8, ncols=several, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1)
 
 
-def _interval(axis: Any, row: Any, place: int, colour: str) -> None:
+def _interval(axis: Any, row: Any, place: int, colour: str, marker: str) -> None:
     if isinstance(row["ci_low"], float):
         axis.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=1.6, zorder=2)
-    axis.plot([row["r"]], [place], "o", color=colour, ms=5, zorder=3)
+    axis.plot([row["r"]], [place], marker, color=colour, ms=5, zorder=3)
 
 
 def _plain(axis: Any) -> None:
