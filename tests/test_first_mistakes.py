@@ -195,3 +195,10 @@ def test_no_public_record_lets_an_error_of_pydantic_out():
                     make()
                 assert "\n" not in str(caught.value), record
                 assert "pydantic" not in str(caught.value), record
+
+
+def test_a_number_where_an_organism_is_wanted_is_told_apart() -> None:
+    from introspect.subjects import native_scenarios
+
+    with pytest.raises(ConfigError, match=r"native_scenarios\('shared', 5\), got 5"):
+        native_scenarios(5)

@@ -186,12 +186,14 @@ def test_an_interval_that_is_too_wide_for_an_answer_is_no_null_result() -> None:
 @pytest.mark.parametrize(("organism", "verdict"), [("shared", "reads"), ("split", "recites")])
 def test_grounding_tells_an_organism_that_reads_from_one_that_recites(tmp_path: Path, organism, verdict) -> None:
     """By construction: in one, choosing and reporting read the same row; in the other they share nothing, and a
-    report can only be what it was once taught.
+    report can only be what it was once taught. Whether choices were taught anew or weights were edited.
     """
-    protocol = Protocol(name="g").changed(controls=["grounding"], contexts={"instilled": 100, "native": 0})
-    run = ProtocolRun(protocol, backend_ref(f"organism:{organism}"), tmp_path).run()
-    (grounding,) = run.controls
-    assert grounding.verdict == verdict
+    for method in ("retrain", "edit"):
+        controls = [{"grounding": {"method": method, "untrain": False}}]
+        protocol = Protocol(name="g").changed(controls=controls, contexts={"instilled": 100, "native": 0})
+        run = ProtocolRun(protocol, backend_ref(f"organism:{organism}"), tmp_path).run()
+        (grounding,) = run.controls
+        assert grounding.verdict == verdict, method
 
 
 @pytest.mark.slow

@@ -134,7 +134,7 @@ def test_learned_targets_text_answers_and_explicit_splits_run(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("more", "backend", "said"),
     [
-        ("controls:\n  - grounding: {method: steer}\n", "simulated", "small.yaml, line 11: control 'grounding'"),
+        ("controls:\n  - grounding: {method: edit}\n", "simulated", "small.yaml, line 11: control 'grounding'"),
         (
             "controls:\n  - common-sense: {models: [nobody]}\n",
             "simulated",

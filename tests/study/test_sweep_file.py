@@ -102,7 +102,7 @@ def test_a_study_is_known_by_what_its_scenario_file_says_and_not_by_its_place(tm
         ("seeds: 2", "sedes: 2", "small.yaml, line 8: protocol: unknown key 'sedes'; did you mean 'seeds'?"),
         ("seeds: 2", "resources: {gpus: 1.5}", "small.yaml, line 8: resources: gpus: a share of one"),
         ("seeds: 2", "resources: {gpus: 1, processes: 4}", "processes: 4 processes need a GPU each"),
-        ("  instil: {choices: 16}", "  controls: [grounding: {method: steer}]", "line 4: control 'grounding'"),
+        ("  instil: {choices: 16}", "  controls: [grounding: {method: edit}]", "line 4: control 'grounding'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_is_told_with_line_and_remedy(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -185,11 +185,12 @@ class ProtocolRun:
                 except (BackendError, ConfigError) as error:
                     where = p.where("controls", number)
                     raise ConfigError(f"{where}: control {chosen.word!r}: {error}; name one that there is") from None
-            method = getattr(options, "method", "retrain")
-            if method != "retrain":
+            # Only some controls have settings that hang on the kind of model.
+            why = getattr(control(chosen.word), "refused", lambda *_: "")(self.model, options)
+            if why:
+                where = p.where("controls", number)
                 raise ConfigError(
-                    f"{p.where('controls', number)}: control {chosen.word!r}: {self.model.provider!r} cannot "
-                    f"{method} a model; use method: retrain, or leave the control out"
+                    f"{where}: control {chosen.word!r}: {why}; use method: retrain, or leave the control out"
                 )
         return study
 

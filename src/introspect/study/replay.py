@@ -139,7 +139,7 @@ class ReplayStages(Stages):
     source: str = ""
     used: set[str] = field(default_factory=set)
 
-    def _step(
+    def step(
         self, seed: int, name: str, inputs: object, compute: Callable[[], Any], labels: Sequence[str] = ()
     ) -> Any:
         full = f"seed {seed}: {name}"

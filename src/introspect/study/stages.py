@@ -206,7 +206,7 @@ class Stages:
             return drawn_of(p, self.scenarios, self.native, self.generator, seed, self._keep)
 
         labels = ("another set of contexts", "another set of native contexts", "sizes")
-        found = self._step(seed, "draw", [self.scenarios.hash, self.native.hash, sizes_of(p)], compute, labels)
+        found = self.step(seed, "draw", [self.scenarios.hash, self.native.hash, sizes_of(p)], compute, labels)
         folds = found["folds"] if p.folds is None else p.folds
         return Draw(
             PreferenceSet.from_json(found["preferences"]),
@@ -230,7 +230,7 @@ class Stages:
 
         inputs = [ref.key, probe.id, trials.hash, *([] if probe.graded else ["text"])]
         labels = ("another model", "how choices are asked for", "another set of trials")
-        return self._recall(ChoiceTable, self._step(seed, f"{name}: {where}choices", inputs, compute, labels))
+        return self._recall(ChoiceTable, self.step(seed, f"{name}: {where}choices", inputs, compute, labels))
 
     def reports(
         self,
@@ -253,7 +253,7 @@ class Stages:
 
         labels = ("another model", "how reports are asked for", "another set of contexts", "other options")
         inputs = [ref.key, asking.id, which.hash, rng]
-        return self._recall(ReportTable, self._step(seed, f"{name}: {where}reports", inputs, compute, labels))
+        return self._recall(ReportTable, self.step(seed, f"{name}: {where}reports", inputs, compute, labels))
 
     @property
     def report_probe(self) -> SelfReportProbe:
@@ -322,7 +322,7 @@ class Stages:
 
         inputs = [base.key, words.id, seeded.model_dump(mode="json"), data]
         labels = ("another base model", "words", "settings", "another training set")
-        return FineTuned.model_validate(self._step(seed, f"train {name}", inputs, compute, labels))
+        return FineTuned.model_validate(self.step(seed, f"train {name}", inputs, compute, labels))
 
     def _watch(self, steps: int, draw: Draw) -> TrajectoryWatch | None:
         if not self.protocol.looks:
@@ -358,9 +358,8 @@ class Stages:
             order, watch, style,
         )  # fmt: skip
 
-    def _step(
-        self, seed: int, name: str, inputs: object, compute: Callable[[], Any], labels: Sequence[str] = ()
-    ) -> Any:
+    def step(self, seed: int, name: str, inputs: object, compute: Callable[[], Any], labels: Sequence[str] = ()) -> Any:
+        """What `compute` gives (plain JSON), computed once for these inputs and then found."""
         began = False
 
         def begin() -> Any:

@@ -15,6 +15,7 @@ from introspect.decision import Preference, PreferenceSet, TrialGenerator, Trial
 from introspect.measure import LearnedWeights, pair
 from introspect.study.controls.base import ControlContext, Reading, Row, plain, shown
 from introspect.study.drawing import first_of_each
+from introspect.study.edited import Edited, edited
 from introspect.study.graph import Node
 from introspect.study.protocols.sections import Section
 from introspect.training import FineTuned
@@ -29,14 +30,15 @@ other way round instead, and a report that reads the row rightly does not follow
 
 
 class _Options(Section):
-    method: Literal["retrain", "steer", "edit"] = "retrain"
+    method: Literal["retrain", "edit"] = "retrain"
     choices: int = Field(default=25, ge=2)
     untrain: bool = True
     train: TrainingSpec | None = None
 
 
 class Grounding:
-    """After report training, new choices turn the sign of half of the contexts' weights; the other half is kept.
+    """After report training, new choices turn the sign of half of the contexts' weights; the other half is kept. With
+    `method: edit` no choices do: the model's own weights are edited, where its kind is known to allow it (organisms).
 
     A report that reads what drives behaviour follows it to the new sign; one that recites what was once taught keeps
     the old one. Contexts whose reports were trained and contexts that were held out are told apart. Besides, the same
@@ -51,13 +53,21 @@ class Grounding:
         """It fits every model that can be trained."""
         return ""
 
+    def refused(self, model: ModelRef, options: Any) -> str:
+        """Weights are edited on organisms alone: nobody knows where another model keeps what it does in a context."""
+        if options.method == "edit" and model.provider != "organism":
+            return f"the weights of {model.provider!r} cannot be edited context by context, those of organisms only"
+        return ""
+
     def nodes(self, ctx: ControlContext) -> Sequence[Node]:
         """Two trainings of the first fold's model, its choices and its reports."""
         nodes: list[Node] = []
         for kind in ("flip", "untrain") if ctx.options.untrain else ("flip",):
             name = f"grounding {kind}"
 
-            def change(got: Mapping[str, Any], kind: str = kind, name: str = name) -> FineTuned:
+            def change(got: Mapping[str, Any], kind: str = kind, name: str = name) -> FineTuned | Edited:
+                if kind == "flip" and ctx.options.method == "edit":
+                    return _edit(ctx, got, name)
                 return _change(ctx, got, kind, name)
 
             made = f"train {name}"
@@ -131,6 +141,16 @@ def _changed(ctx: ControlContext) -> set[str]:
     train, test = ctx.folds[0]
     rng = stream(ctx.seed, "grounding")
     return {str(i) for ids in (train, test) for i in rng.permutation(sorted(ids))[: len(ids) // 2]}
+
+
+def _edit(ctx: ControlContext, got: Mapping[str, Any], name: str) -> Edited:
+    """The changed contexts' weights turned round in the model itself; the others, and all reports, are left alone."""
+    from introspect.subjects.organism.editing import turn_contexts
+
+    changed = sorted(_changed(ctx))
+    return edited(
+        ctx.stages, ctx.seed, name, got["train fold1"].ref, lambda base, to: turn_contexts(base, changed, to), changed
+    )
 
 
 def _change(ctx: ControlContext, got: Mapping[str, Any], kind: str, name: str) -> FineTuned:

@@ -28,6 +28,8 @@ def native_scenarios(model: ModelRef | str = "shared", n: int = 40) -> ScenarioS
         >>> len(native_scenarios("shared", 5))
         5
     """
+    if not isinstance(model, str | ModelRef):
+        raise ConfigError(f"expected an organism or its name first, as in native_scenarios('shared', 5), got {model!r}")
     config = load_base(organism_ref(model) if isinstance(model, str) else model).config
     if not 0 < n <= config.n_native - config.n_reported:
         raise ConfigError(
