@@ -19,6 +19,7 @@ import torch
 from introspect.internals import CleanRun, Target, Write
 from introspect.internals.dictionary import DictionarySpec, train_dictionary
 from introspect.internals.tiny import tiny_target
+from introspect.internals.token_batch import TokenBatch
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -28,9 +29,15 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def ratio(slow: Callable[[], object], fast: Callable[[], object], rounds: int) -> tuple[float, float, float]:
-    """Median seconds of both, and the median of their ratio by round."""
+    """Median seconds of both, and the median of their ratio by round; who goes first changes from round to round."""
     slow(), fast()
-    pairs = [(seconds(slow), seconds(fast)) for _ in range(rounds)]
+    pairs = []
+    for k in range(rounds):
+        if k % 2:
+            after, before = seconds(fast), seconds(slow)
+            pairs.append((before, after))
+        else:
+            pairs.append((seconds(slow), seconds(fast)))
     a, b = (statistics.median(p[k] for p in pairs) for k in (0, 1))
     return a, b, statistics.median(x / y for x, y in pairs)
 
@@ -40,10 +47,25 @@ def decoder(quick: bool) -> Target:
     return tiny_target("llama", width=64 if quick else 288, layers=6 if quick else 30, sharp=1.0)
 
 
-def patching(target: Target, rounds: int) -> None:
-    batch = target.encode([[(7 * i + k) % 200 + 2 for k in range(12)] for i in range(16)])
+def real_shape() -> Target:
+    """A random Llama of SmolLM2-135M's very shape, vocabulary included."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Target(LlamaForCausalLM(LlamaConfig(
+            hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
+            vocab_size=49152,
+        )))  # fmt: skip
+
+
+def prompts(target: Target) -> TokenBatch:
+    return target.encode([[(7 * i + k) % 200 + 2 for k in range(12)] for i in range(16)])
+
+
+def restarts(target: Target, rounds: int) -> None:
+    batch, layers = prompts(target), range(target.n_layers)
     value = torch.randn(16, target.width, generator=torch.Generator().manual_seed(0))
-    layers = range(target.n_layers)
 
     def whole() -> None:
         for layer in layers:
@@ -56,21 +78,33 @@ def patching(target: Target, rounds: int) -> None:
 
     a, b, gain = ratio(whole, resumed, rounds)
     print(f"{'whole runs / restarts, all blocks':42} {a:9.3f} {b:9.3f} {gain:7.2f} x")
+
+
+def against_nnsight(name: str, target: Target, rounds: int) -> None:
+    """One patched run after each other, of blocks in turn; both give the same logits, bit for bit."""
     try:
         import nnsight
     except ImportError:
         print("nnsight is not installed: pip install nnsight==0.8.1")
         return
-    theirs = nnsight.NNsight(target.model)
+    theirs, batch = nnsight.NNsight(target.model), prompts(target)
+    value = torch.randn(16, target.width, generator=torch.Generator().manual_seed(0))
 
-    def traced() -> None:
-        for layer in layers:
-            with torch.no_grad(), theirs.trace(batch.ids, use_cache=False):
-                theirs.model.layers[layer].output[:, 5, :] = value
-                theirs.output.logits[:, -1].save()
+    def traced(layer: int, **keep: int) -> torch.Tensor:
+        with torch.no_grad(), theirs.trace(batch.ids, use_cache=False, **keep):
+            theirs.model.layers[layer].output[:, 5, :] = value
+            last = theirs.output.logits[:, -1].save()
+        return last
 
-    a, b, gain = ratio(traced, whole, rounds)
-    print(f"{'nnsight / introspect, whole runs':42} {a:9.3f} {b:9.3f} {gain:7.2f} x")
+    def ours(layer: int) -> torch.Tensor:
+        return target.logits(batch, [Write((layer,), value, 5)])
+
+    assert torch.equal(traced(1), ours(1)), "nnsight and introspect do not agree"
+    turns = [k % target.n_layers for k in range(1, 7 * rounds, 7)]  # one block a round
+    for what, keep in (("", {}), (", last logits", {"logits_to_keep": 1})):
+        queue, again = iter([turns[0], *turns]), iter([turns[0], *turns])
+        a, b, gain = ratio(lambda: traced(next(queue), **keep), lambda: ours(next(again)), rounds)  # noqa: B023
+        print(f"{f'nnsight{what} / introspect, {name}':42} {a:9.3f} {b:9.3f} {gain:7.3f} x")
 
 
 def dictionary(quick: bool, rounds: int) -> None:
@@ -108,7 +142,12 @@ def main() -> None:
     torch.set_num_threads(1)
     rounds = 1 if options.quick else options.rounds
     print(f"{'CPU seconds, one thread':42} {'theirs':>9} {'ours':>9}    gain")
-    patching(decoder(options.quick), rounds)
+    small = decoder(options.quick)
+    restarts(small, rounds)
+    against_nnsight("6 narrow blocks", decoder(True), 40 * rounds)
+    if not options.quick:
+        against_nnsight("30 blocks of 288", small, 4 * rounds)
+        against_nnsight("SmolLM2's shape", real_shape(), rounds)
     dictionary(options.quick, rounds)
 
 

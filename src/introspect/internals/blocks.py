@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from itertools import chain
 from typing import Any
 
 import torch
@@ -9,7 +11,7 @@ from torch import nn
 
 from introspect.errors import CapabilityError
 
-__all__ = ["find_blocks", "find_embedding", "hidden_of", "with_hidden"]
+__all__ = ["find_blocks", "find_embedding", "hidden_of", "weights_hash", "with_hidden"]
 
 
 def find_blocks(model: nn.Module) -> tuple[nn.Module, ...]:
@@ -48,6 +50,22 @@ def find_embedding(model: nn.Module) -> nn.Module | None:
     get = getattr(model, "get_input_embeddings", None)
     found = get() if callable(get) else None
     return found if isinstance(found, nn.Module) else None
+
+
+def weights_hash(model: nn.Module) -> str:
+    """`sha256:` over every parameter and buffer: name, type, shape and bytes, tied ones once.
+
+    Example:
+        >>> one, other = nn.Linear(2, 2), nn.Linear(2, 2)
+        >>> weights_hash(one) == weights_hash(one), weights_hash(one) == weights_hash(other)
+        (True, False)
+    """
+    whole = hashlib.sha256()
+    for name, value in sorted(chain(model.named_parameters(), model.named_buffers()), key=lambda pair: pair[0]):
+        plain = value.detach().cpu().contiguous()
+        whole.update(f"{name}\0{plain.dtype}\0{tuple(plain.shape)}\0".encode())
+        whole.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return f"sha256:{whole.hexdigest()}"
 
 
 def hidden_of(output: Any) -> torch.Tensor:

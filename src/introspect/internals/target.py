@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from introspect.backend.local.forward import call
 from introspect.backend.local.packs import plan_padded
 from introspect.backend.wire import ModelRef
 from introspect.errors import BackendError, MeasureError
-from introspect.internals.blocks import find_blocks, find_embedding
+from introspect.internals.blocks import find_blocks, find_embedding, weights_hash
 from introspect.internals.token_batch import At, TokenBatch, roles_of
 from introspect.internals.write import Write, Writer, hooked
 
@@ -63,7 +64,15 @@ class Target:
         Raises:
             BackendError: It cannot be loaded, or its weights cannot be looked into.
         """
-        from introspect.backend.local.bases import acquire, asked_dtype, pick_device, pick_dtype, weights_of
+        from introspect.backend.local.adapters import AdapterSeat
+        from introspect.backend.local.bases import (
+            asked_dtype,
+            load_model,
+            load_tokenizer,
+            pick_device,
+            pick_dtype,
+            weights_of,
+        )
         from introspect.backend.models import ref_of
 
         ref = ref_of(model) if isinstance(model, str) and not model.startswith("organism") else model
@@ -75,10 +84,11 @@ class Target:
             raise BackendError(f"{ref} has no weights on this machine to look into; open an open-weight model")
         weights = weights_of(ref)
         where = torch.device(device) if device else pick_device()
-        base = acquire(weights, where, pick_dtype(where, dtype or asked_dtype(ref)))
-        with base.lock:
-            network = base.seat.wear(weights.adapter, weights.digest)
-        return cls(network, base.codec.tokenizer, ref)
+        # A network of its own: on one that is asked elsewhere, adapters come and go.
+        network = load_model(weights, where, pick_dtype(where, dtype or asked_dtype(ref)))
+        if weights.adapter is not None:
+            network = AdapterSeat(network, merge=network.dtype == torch.float32).wear(weights.adapter, weights.digest)
+        return cls(network, load_tokenizer(weights), ref)
 
     @property
     def n_layers(self) -> int:
@@ -97,6 +107,24 @@ class Target:
         if config is not None:
             return int(config.get_text_config().hidden_size)
         raise MeasureError("the model does not say how wide it is")
+
+    @cached_property
+    def identity(self) -> ModelRef:
+        """What the model is, for provenance: its reference, with the hash of its weights where that names no version.
+
+        A model without a reference is known by its class and that hash: `sha256:` over the name, the type, the shape
+        and the bytes of each parameter and buffer, as loaded.
+        """
+        if self.ref is not None and self.ref.revision is not None:
+            return self.ref
+        ref = self.ref or ModelRef(provider="memory", model=type(self.model).__name__)
+        return ref.model_copy(update={"revision": weights_hash(self.model)})
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a row that was made from this model says of it: its key, its name and the hash of its weights."""
+        known = self.identity
+        return {"model": known.key, "name": str(known), "weights": known.revision}
 
     def __repr__(self) -> str:
         return f"Target({self.ref or type(self.model).__name__}: {self.n_layers} layers, width {self.width})"
@@ -168,10 +196,11 @@ class Target:
         columns = [row[-1] for row in batch.columns(at)]
         asked = sorted(set(columns))
         keep = torch.tensor(asked, device=self.device)
-        with torch.no_grad(), self.writing(batch, writes):
+        with self.writing(batch, writes), torch.inference_mode():
             # The vocabulary is large: only the columns that are read need logits, where the model can leave the rest.
             out: torch.Tensor = self.run(batch, logits_to_keep=keep).logits
         places = columns if out.shape[1] == batch.width else [asked.index(column) for column in columns]
+        # Outside of inference mode, whose own tensors no gradient could pass through later.
         return out[torch.arange(len(batch)), torch.tensor(places)]
 
     @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -47,6 +48,12 @@ class TokenBatch:
         """Real tokens of each text."""
         return self.mask.sum(-1)
 
+    @cached_property
+    def _extents(self) -> list[tuple[int, int]]:
+        """First column and length of each text; kept, since every write and every read asks for them."""
+        starts, lengths = self.mask.int().argmax(-1).tolist(), self.lengths.tolist()
+        return [(int(start), int(length)) for start, length in zip(starts, lengths, strict=True)]
+
     def columns(self, at: At) -> list[list[int]]:
         """Which columns a position means in each row; a role's are all its tokens.
 
@@ -58,18 +65,16 @@ class TokenBatch:
             >>> TokenBatch({}, torch.zeros_like(mask), mask).columns("last"), TokenBatch({}, mask, mask).columns(0)
             ([[2], [2]], [[1], [0]])
         """
-        starts = self.mask.int().argmax(-1).tolist()
-        lengths = self.lengths.tolist()
         found = []
-        for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-            places = self._places(at, row, int(length))
+        for row, (start, length) in enumerate(self._extents):
+            places = self._places(at, row, length)
             wrong = [p for p in places if not -length <= p < length]
             if wrong or not places:
                 raise MeasureError(
                     f"text {row} has {length} tokens and no position {at if not wrong else wrong[0]!r}; roles: "
                     f"{', '.join(self.roles[row]) if self.roles else 'none'}"
                 )
-            found.append([int(start + (p if p >= 0 else length + p)) for p in places])
+            found.append([start + (p if p >= 0 else length + p) for p in places])
         return found
 
     def _places(self, at: At, row: int, length: int) -> Sequence[int]:

@@ -72,6 +72,8 @@ class Writer:
         if self._everywhere and first >= self._width:
             return self._changed(hidden, torch.arange(hidden.shape[0]).repeat_interleave(length),
                                  torch.arange(length).repeat(hidden.shape[0]))  # fmt: skip
+        if first == 0 and length >= self._width:
+            return self._changed(hidden, self._rows, self._columns)
         here = (self._columns >= first) & (self._columns < first + length)
         if not bool(here.any()):
             return hidden
@@ -79,11 +81,14 @@ class Writer:
 
     def _changed(self, hidden: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         rows, columns = rows.to(hidden.device), columns.to(hidden.device)
-        value, before = self._write.value, hidden[rows, columns]
+        value = self._write.value
         if isinstance(value, torch.Tensor):
             value = value.to(hidden.device, hidden.dtype)
             value = value[rows] if value.dim() == 2 else value
-        elif callable(value):
+            if self._write.mode == "replace":  # what was there need not be looked at
+                return hidden.index_put((rows, columns), value.expand(len(rows), hidden.shape[-1]))
+        before = hidden[rows, columns]
+        if callable(value):
             value = value(before, rows).to(hidden.dtype)
         match self._write.mode:
             case "replace":

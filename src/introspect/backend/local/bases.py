@@ -30,6 +30,7 @@ __all__ = [
     "asked_dtype",
     "load_codec",
     "load_model",
+    "load_tokenizer",
     "pick_device",
     "pick_dtype",
     "weights_of",
@@ -224,12 +225,12 @@ def load_codec(weights: Weights) -> tuple[ChatCodec, int | None]:
     """
     library, commit = _transformers(), _commit(weights)
     base, named = files_of(weights.base)
+    tokenizer = load_tokenizer(weights)
     try:
         with _quiet():
             config = library.AutoConfig.from_pretrained(base, revision=commit, **named)
-            tokenizer = library.AutoTokenizer.from_pretrained(base, revision=commit, **named)
     except (OSError, ValueError, ImportError) as error:
-        raise refusal("the tokenizer of", weights.base, error) from error
+        raise refusal("the settings of", weights.base, error) from error
     config = config.get_text_config()
     try:
         with _quiet():
@@ -239,6 +240,20 @@ def load_codec(weights: Weights) -> tuple[ChatCodec, int | None]:
     stops = generation.eos_token_id
     stops = () if stops is None else tuple(stops) if isinstance(stops, list | tuple) else (int(stops),)
     return ChatCodec(tokenizer, stops), getattr(config, "max_position_embeddings", None)
+
+
+def load_tokenizer(weights: Weights) -> Any:
+    """The tokenizer of full weights, with a chat template or without.
+
+    Raises:
+        BackendError: There is none.
+    """
+    base, named = files_of(weights.base)
+    try:
+        with _quiet():
+            return _transformers().AutoTokenizer.from_pretrained(base, revision=_commit(weights), **named)
+    except (OSError, ValueError, ImportError) as error:
+        raise refusal("the tokenizer of", weights.base, error) from error
 
 
 def _transformers() -> Any:

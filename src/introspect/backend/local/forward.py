@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -93,7 +94,14 @@ def past_of(out: Any) -> Any:
 def takes(model: Any) -> frozenset[str]:
     """Names of what a model's forward takes; not every architecture knows every input."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return frozenset(inspect.signature(inner.forward).parameters)
+    function = getattr(inner.forward, "__func__", None)
+    return _named(function) if function is not None else frozenset(inspect.signature(inner.forward).parameters)
+
+
+@lru_cache(maxsize=64)
+def _named(function: Any) -> frozenset[str]:
+    # Kept by the class's function: a signature takes as long to read as a block of a small model takes to run.
+    return frozenset(inspect.signature(function).parameters) - {"self"}
 
 
 def call(model: Any, **inputs: Any) -> Any:
