@@ -10,7 +10,8 @@ import pytest
 import torch
 from small_internals import FACTS, KINDS, WORDS
 
-from introspect.errors import MeasureError, SelfTestError
+from introspect.cli import main
+from introspect.errors import ConfigError, MeasureError, SelfTestError
 from introspect.internals.config import InternalsConfig
 from introspect.internals.dictionary import Dictionary, DictionarySpec, train_dictionary
 from introspect.internals.explainer import ExplainerSpec
@@ -26,6 +27,7 @@ from introspect.internals.patching import PatchingSpec, build_patching, recomput
 from introspect.internals.planted import PlantedSpec, build_planted, recompute_planted
 from introspect.internals.questions import QUESTIONS
 from introspect.internals.row_table import Row, RowTable
+from introspect.internals.simulators import simulator_named
 from introspect.internals.study import InternalsStudy
 from introspect.internals.tiny import tiny_target
 from introspect.internals.word_lists import Fact, Relation
@@ -117,7 +119,31 @@ def test_the_folder_holds_result_page_and_manifest(planted):
     assert "| explainer | test | retrieval among 8 |" in (study.folder / "result.md").read_text()
     with Store.open(study.folder / "study.db") as store:
         assert store.manifest["internals"]["task"] == "planted"
-        assert "torch" in store.manifest["versions"]
+        (run,) = store.manifest["surroundings"]
+        assert {"torch", "transformers"} <= set(run["packages"])
+    weights = study.target.identity.revision
+    assert told["provenance"]["weights"] == weights
+    assert told["made with"]["model"] == f"memory/LlamaForCausalLM, {weights[:19]}"
+    assert told["made with"]["machine"].endswith(run["machine"])
+    assert f"| model | memory/LlamaForCausalLM, {weights[:19]} |" in (study.folder / "result.md").read_text()
+    assert weights[:19] in " ".join(result.sentences())
+
+
+def test_the_card_of_the_run_names_task_model_weights_and_machine(planted, capsys):
+    study, _ = planted
+    assert main(["report", str(study.folder), "--manifest", "introspect internals eval planted"]) == 0
+    card = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[2:-1])
+    assert card["command"] == "introspect internals eval planted"
+    assert card["settings"].startswith("planted, sha256:")
+    assert card["model"] == f"memory/LlamaForCausalLM, {study.target.identity.revision[:19]}"
+    assert {"machine", "packages", "date", "seeds"} <= set(card)
+
+
+def test_rows_of_one_model_are_not_taken_for_those_of_another(planted):
+    """In memory two models may look alike; what tells them apart are their weights."""
+    study, _ = planted
+    other = InternalsStudy(study.config, study.folder, tiny_target("llama", kinds=KINDS, words=WORDS, seed=7))
+    assert not np.array_equal(other.build().vectors, study.build().vectors)
 
 
 def test_a_study_refuses_to_report_where_a_vector_reaches_nothing(target, tmp_path):
@@ -216,14 +242,22 @@ def test_latents_are_labelled_by_what_makes_them_speak(features):
     assert np.nanmax(wrong) == 0
 
 
-def test_a_simulator_that_knows_the_rule_correlates_and_a_constant_one_is_undefined(features):
+def test_a_simulator_that_knows_the_rule_correlates_and_one_that_says_nothing_is_0(features):
     labels = [row.truth for row in features.table.rows]
-    knows = simulator_correlation(
-        features, features.table, labels, lambda label, words: np.array([w.lower() == label for w in words], float)
-    )
-    flat = simulator_correlation(features, features.table, labels, lambda label, words: np.zeros(len(words)))
+    knows = simulator_correlation(features, features.table, labels, simulator_named("rule"))
+    flat = simulator_correlation(features, features.table, labels, lambda label, words: np.ones(len(words)))
+    unread = simulator_correlation(features, features.table, [None] * len(labels), simulator_named("rule"))
     assert np.nanmean(knows) > 0.3
-    assert np.isnan(flat).all()
+    assert np.nanmax(np.abs(flat)) == np.nanmax(np.abs(unread)) == 0
+    with pytest.raises(MeasureError, match="one finite number for each"):
+        simulator_correlation(features, features.table, labels, lambda label, words: np.ones(3))
+
+
+def test_an_unknown_simulator_is_named_before_any_work(target, tmp_path):
+    with pytest.raises(ConfigError, match=r"unknown simulator 'oracle'; known: .*rule"):
+        InternalsStudy(InternalsConfig.of({"task": "features", "simulator": "oracle"}), tmp_path, target)
+    with pytest.raises(ConfigError, match="for labels of features"):
+        InternalsStudy(InternalsConfig.of({"task": "planted", "simulator": "rule"}), tmp_path, target)
 
 
 def test_features_computed_anew_by_whole_runs_are_the_features(target, features):
@@ -251,17 +285,30 @@ def test_a_feature_with_a_wrong_label_or_activation_is_named(target, features, w
     assert found.different == (row.key,)
 
 
-def test_the_features_task_runs_whole(target, tmp_path):
+def test_the_features_task_runs_whole_with_a_judge_and_a_simulator(target, tmp_path):
+    asked = []
+
+    def judge(latent, contexts):
+        asked.append(latent)
+        return contexts[0] if len(asked) < 4 else None
+
     config = InternalsConfig.of({
-        "task": "features", "train": {"epochs": 1}, "retrieval": 5, "baselines": ["nearest neighbour", "majority"],
+        "task": "features", "simulator": "rule", "train": {"epochs": 1}, "retrieval": 5,
+        "baselines": ["nearest neighbour", "majority"],
         "recheck": 2,
         "features": {"layer": 0, "texts": 160, "fewest": 5, "least": 0.6,
                      "dictionary": {"latents": 96, "k": 4, "epochs": 4, "batch_size": 128}},
     })  # fmt: skip
-    result = InternalsStudy(config, tmp_path, target).eval()
+    result = InternalsStudy(config, tmp_path, target, judge=judge).eval()
     assert (result.recheck.n, result.recheck.different) == (2, ())
-    assert {"true label", "explainer", "no vector"} <= set(result.extra)
+    assert {"true label", "explainer", "no vector"} <= set(result.extra) == set(result.simulated)
+    assert result.simulated["true label"].value > 0.3
+    assert "simulator correlation with the label of" in (tmp_path / "result.md").read_text()
     assert result.provenance["explained"] is not None
+    assert asked
+    assert result.provenance["coverage"]["judge"] > 0
+    given = InternalsStudy(config, tmp_path, target, judge=judge, simulator=lambda label, words: np.zeros(len(words)))
+    assert given.eval().simulated["true label"].value == 0
 
 
 def test_a_dictionary_survives_its_arrays_and_decodes_what_it_encodes():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp
 
 from pydantic import ConfigDict, Field
 
@@ -12,9 +13,19 @@ from introspect._random import stream
 from introspect.backend import Message, ModelBackend, Request, ask
 from introspect.errors import MeasureError
 from introspect.internals.row_table import Row, RowTable
+from introspect.internals.splitting import balanced
 from introspect.internals.word_lists import Fact, facts
 
-__all__ = ["AblationSpec", "Removal", "build_ablation", "hinted", "recompute_ablation", "removal_rows"]
+__all__ = [
+    "AblationSpec",
+    "Removal",
+    "build_ablation",
+    "hinted",
+    "read_removal",
+    "recompute_ablation",
+    "removal_request",
+    "removal_rows",
+]
 
 _LETTERS = "ABCD"
 _HINTS = (
@@ -34,6 +45,8 @@ class AblationSpec(Checked):
         hints: Wordings, with ``{letter}``; the last one is on the test side alone ("unseen") where there are several.
         test: Share of subjects to test on.
         margin: Least difference in probability between the two likeliest letters, both times; closer calls are dropped.
+        most: At most so many times as many changed rows as unchanged ones in each relation and split, or the reverse;
+            None for rows as they come.
         seed: Of the draws.
     """
 
@@ -44,6 +57,7 @@ class AblationSpec(Checked):
     hints: tuple[str, ...] = _HINTS
     test: float = Field(default=0.3, gt=0, lt=1)
     margin: float = Field(default=0.0, ge=0, lt=1)
+    most: float | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
 
 
@@ -137,11 +151,11 @@ def removal_rows(model: ModelBackend, removals: Sequence[Removal], margin: float
     Returns:
         Rows, and how many were dropped: without a readable answer, or too close.
     """
-    asked = [_request(text, removal.answers) for removal in removals for text in (removal.text, removal.without)]
+    asked = [removal_request(text, removal.answers) for removal in removals for text in (removal.text, removal.without)]
     replies = ask(model, asked)
     rows, dropped = [], 0
     for place, removal in enumerate(removals):
-        both = [_answer(replies[2 * place + k], removal.answers) for k in (0, 1)]
+        both = [read_removal(replies[2 * place + k], removal.answers) for k in (0, 1)]
         if any(said is None or gap < margin for said, gap, _ in both):
             dropped += 1
             continue
@@ -169,8 +183,13 @@ def build_ablation(
     if not rows:
         raise MeasureError(f"none of {len(removals)} questions was answered readably; is this a chat model?")
     right = sum(row.truth == row.more["right"] for row in rows) / len(rows)
-    provenance = {"model": model.info.ref.key, "spec": spec.model_dump(mode="json"), "questions": len(removals),
-                  "dropped": dropped, "right without hint": right, "version": 1}  # fmt: skip
+    ref = model.info.ref
+    provenance = {"model": ref.key, "name": str(ref), "weights": ref.revision, "spec": spec.model_dump(mode="json"),
+                  "questions": len(removals), "dropped": dropped, "right without hint": right,
+                  "rows before balancing": len(rows), "version": 1}  # fmt: skip
+    if spec.most is not None:
+        rows = [row for side in ("train", "test", "unseen")
+                for row in balanced([r for r in rows if r.split == side], spec.seed, spec.most)]  # fmt: skip
     return RowTable("ablation", tuple(rows), None, provenance)
 
 
@@ -180,7 +199,7 @@ def recompute_ablation(model: ModelBackend, table: RowTable) -> RowTable:
     for row in table.rows:
         answers = tuple(str(a) for a in row.more["answers"])
         said = [
-            _answer(ask(model, [_request(text, answers)])[0], answers)[0]
+            read_removal(ask(model, [removal_request(text, answers)])[0], answers)[0]
             for text in (row.fields["text"], str(row.more["plain"]))
         ]
         rows.append(Row(row.key, row.group, row.split, row.fields, str(said[1]), str(said[0]), said[0] != said[1],
@@ -188,16 +207,16 @@ def recompute_ablation(model: ModelBackend, table: RowTable) -> RowTable:
     return RowTable(table.task, tuple(rows), None, table.provenance)
 
 
-def _request(text: str, answers: tuple[str, ...]) -> Request:
+def removal_request(text: str, answers: tuple[str, ...]) -> Request:
+    """How a prompt is put to a model, with its part or without."""
     return Request(messages=(Message(role="user", content=text),), answers=answers, max_tokens=4)
 
 
-def _answer(reply: object, answers: Sequence[str]) -> tuple[str | None, float, dict[str, float]]:
-    logprobs = getattr(reply, "answer_logprobs", None)
-    if logprobs:
-        from math import exp
-
-        chances = {a: round(exp(logprobs[a]), 5) for a in answers if a in logprobs}
+def read_removal(reply: object, answers: Sequence[str]) -> tuple[str | None, float, dict[str, float]]:
+    """The likelier answer (None where none can be read), its lead in probability, and the probabilities there are."""
+    logprobs = getattr(reply, "answer_logprobs", None) or {}
+    chances = {a: exp(logprobs[a]) for a in answers if a in logprobs}
+    if chances:
         ranked = sorted(chances.values(), reverse=True)
         gap = ranked[0] - (ranked[1] if len(ranked) > 1 else 0.0)
         return max(answers, key=lambda a: logprobs.get(a, float("-inf"))), gap, chances

@@ -17,10 +17,13 @@ from introspect.errors import ConfigError, MeasureError
 from introspect.internals.ablation import build_ablation, recompute_ablation
 from introspect.internals.arms import Answers, rules
 from introspect.internals.config import InternalsConfig
+from introspect.internals.made_with import note_made_with
 from introspect.internals.questions import QUESTIONS, Said
+from introspect.internals.removal_tests import removal_tests, training_arrived
 from introspect.internals.result import InternalsResult
 from introspect.internals.row_table import Recheck, RowTable
 from introspect.internals.scores import paired, score
+from introspect.internals.self_tests import Check, require
 from introspect.internals.word_lists import Fact
 from introspect.store import Store
 from introspect.training import FineTuner, StoredJobs
@@ -53,6 +56,8 @@ class AblationStudy:
     ) -> None:
         if config.task != "ablation":
             raise ConfigError(f"the task is {config.task!r}; AblationStudy runs the ablation task")
+        if config.simulator is not None:
+            raise ConfigError("simulators are for labels of features; the task is 'ablation'")
         self.config, self.folder, self.known = config, Path(folder), known
         self._model, self._tuner = model, tuner
         self._say = progress or (lambda _: None)
@@ -77,11 +82,13 @@ class AblationStudy:
 
     def _build(self, store: Store) -> RowTable:
         inputs = self._inputs()
+        self._made = note_made_with(store, self.config, self.ref, None if self.source == self.ref else self.source)
 
         def compute() -> dict[str, Any]:
             self._say("asking with and without hints")
             began, model = time.process_time(), open_model(self.ref)
             table = build_ablation(model, self.config.ablation, self.known)
+            require(removal_tests(model, table, self.config.seed))
             again = table.recheck(lambda some: recompute_ablation(model, some), self.config.recheck, self.config.seed)
             return {"rows": store.put_blob(json.dumps(table.to_json()).encode()),
                     "recheck": [again.n, list(again.different)], "seconds": time.process_time() - began}  # fmt: skip
@@ -125,6 +132,20 @@ class AblationStudy:
 
         return ModelRef.model_validate(store.step("train", inputs, _VERSION, compute)["ref"])
 
+    def _check(self, store: Store, table: RowTable, tuned: ModelRef) -> tuple[Check, ...]:
+        """Self-tests after training: of the model, which training must have left alone, and of the explainer."""
+        inputs = {**self._inputs(), "tuned": tuned.identity(), "source": self.source.identity()}
+
+        def compute() -> list[Any]:
+            self._say("self-tests")
+            questions = [self.question.text(row, self.config.seed) for row in table.rows[:4]]
+            found = removal_tests(open_model(self.ref), table, self.config.seed)
+            found += (training_arrived(open_model(tuned), open_model(self.source), questions),)
+            require(found)
+            return [asdict(check) for check in found]
+
+        return tuple(Check(**one) for one in store.step("self-tests", inputs, _VERSION, compute))
+
     def explain(self) -> dict[str, Answers]:
         """Answers of the explainer and of everything that it must beat."""
         with Store.open(self.folder / "study.db") as store:
@@ -135,6 +156,7 @@ class AblationStudy:
         order = stream(self.config.seed, "asked").permutation(len(test))[: self.config.most_test]
         test = test.take(sorted(order.tolist()))
         tuned = self._train(store, table)
+        self._checks = self._check(store, table, tuned)
         shown = table.of("train")
         picked = [i for side in (True, False) for i, row in enumerate(shown.rows) if row.changed is side][:2]
         picked += [i for side in (False, True) for i, row in enumerate(shown.rows) if row.changed is side][:2]
@@ -176,6 +198,7 @@ class AblationStudy:
         """Everything, and the result.
 
         Raises:
+            SelfTestError: A self-test failed; nothing is reported.
             MeasureError: Rows came out otherwise when they were asked anew.
         """
         with Store.open(self.folder / "study.db") as store:
@@ -184,12 +207,9 @@ class AblationStudy:
             again = Recheck(self._recheck_said[0], tuple(self._recheck_said[1]))
             if len(again.different) > max(1, again.n // 5):
                 raise MeasureError(f"{again}: the model does not answer the same question alike")
-            from introspect.internals.study import versions
-
             result = self._result(table, test, answers, again)
             for name, value in {
-                "internals": self.config.model_dump(mode="json"), "versions": versions(), "rows": table.counts(),
-                "provenance": table.provenance,
+                "rows": table.counts(), "provenance": table.provenance,
                 "seconds by step": {step.name: round(step.seconds, 1) for step in store.steps()},
             }.items():  # fmt: skip
                 store.manifest[name] = value
@@ -213,11 +233,12 @@ class AblationStudy:
                         for figure in ("exact", "changed F1", "content")
                     }
         return InternalsResult(
-            task="ablation", model=str(self.ref), main="exact", arms=arms, against=against, checks=(), losses={},
-            counts=table.counts(), provenance=table.provenance, recheck=again,
+            task="ablation", model=str(self.ref), main="exact", arms=arms, against=against, checks=self._checks,
+            losses={}, counts=table.counts(), provenance=table.provenance, recheck=again, made=self._made,
         )  # fmt: skip
 
     def _inputs(self) -> dict[str, Any]:
         config = self.config.model_dump(mode="json")
         known = None if self.known is None else [[f.subject, f.relation.name, f.answer] for f in self.known]
-        return {"model": self.ref.identity(), "how": config["ablation"], "recheck": config["recheck"], "facts": known}
+        how = {name: value for name, value in config["ablation"].items() if value is not None}
+        return {"model": self.ref.identity(), "how": how, "recheck": config["recheck"], "facts": known}

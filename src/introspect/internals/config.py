@@ -39,6 +39,8 @@ class InternalsConfig(Checked):
         baselines: Which ones; see `introspect.internals.arms.BASELINES`.
         no_vector: Train a second explainer that never sees a vector: the floor.
         retrieval: Labels that a feature's is retrieved from.
+        simulator: The name of a simulator that the features task scores labels with; see
+            `introspect.internals.simulators`. None for none.
         most_test: At most so many test rows are asked, to bound the time.
         recheck: Rows computed anew after building.
         seed: Of wordings, candidates and intervals.
@@ -59,6 +61,7 @@ class InternalsConfig(Checked):
     baselines: tuple[str, ...] = ("zero-shot", "few-shot", "SelfIE", "nearest neighbour", "linear probe", "majority")
     no_vector: bool = True
     retrieval: int = Field(default=20, ge=2)
+    simulator: str | None = None
     most_test: int = Field(default=400, ge=1)
     recheck: int = Field(default=8, ge=0)
     seed: int = Field(default=0, ge=0)

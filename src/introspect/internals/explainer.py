@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -115,6 +115,24 @@ class Explainer:
         """Numbers that are learned."""
         weights = sum(p.numel() for p in self.target.model.parameters() if p.requires_grad)
         return weights + (self.map.n_parameters if self.map is not None and self.spec.method != "untrained" else 0)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that was learned, by name."""
+        made = {} if self.map is None else {f"map.{k}": v for k, v in self.map.arrays().items()}
+        if self.trains_weights:
+            learned = self.target.model.named_parameters()
+            made |= {f"weight.{n}": p.detach().cpu().float().numpy() for n, p in learned if p.requires_grad}
+        return made or {"nothing": np.zeros(1)}
+
+    def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Put back what `arrays` gave, exactly."""
+        if self.map is not None:
+            self.map.load({k.removeprefix("map."): v for k, v in arrays.items() if k.startswith("map.")})
+        parameters = dict(self.target.model.named_parameters())
+        with torch.no_grad():
+            for name, value in arrays.items():
+                if name.startswith("weight."):
+                    parameters[name.removeprefix("weight.")].copy_(torch.from_numpy(value))
 
     def prompt(self, text: str) -> Prompt:
         """Tokenise a question."""

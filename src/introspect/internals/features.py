@@ -15,6 +15,7 @@ from introspect.internals.corpus import TokenStreams, corpus, read_tokens, words
 from introspect.internals.dictionary import Dictionary, DictionarySpec, train_dictionary
 from introspect.internals.latent_labels import Judge, LabelRule, label_latents, labels_from_file
 from introspect.internals.row_table import Row, RowTable
+from introspect.internals.simulators import Simulator
 from introspect.internals.splitting import split_by_group
 from introspect.internals.target import Target
 from introspect.internals.word_lists import word_lists
@@ -118,7 +119,7 @@ def build_features(
     rows = split_by_group(rows, spec.test, spec.seed)
     vectors = made.decoder[[one.latent for one in labels]]
     provenance = {
-        "model": str(target.ref.key) if target.ref is not None else type(target.model).__name__,
+        **target.provenance,
         "layer": layer, "spec": spec.model_dump(mode="json"), "tokens": len(taught.words), "coverage": dict(coverage),
         "explained": _plain(made.explained), "version": 1,
     }  # fmt: skip
@@ -178,22 +179,34 @@ def detection_f1(features: Features, table: RowTable, said: list[str | None]) ->
 
 
 def simulator_correlation(
-    features: Features, table: RowTable, said: list[str | None],
-    simulator: Callable[[str, tuple[str, ...]], npt.NDArray[np.float64]],
-) -> npt.NDArray[np.float64]:  # fmt: skip
-    """Pearson's r between a latent and what a simulator makes of its label, by row; NaN where one does not vary.
+    features: Features, table: RowTable, said: list[str | None], simulator: Simulator
+) -> npt.NDArray[np.float64]:
+    """Pearson's r between a latent and what a simulator makes of its label, by row, on tokens nothing was made from.
+
+    A latent that does not vary there is NaN. A simulator that says the same everywhere tells nothing, so it is 0, as is
+    a label that was not readable.
 
     Args:
         features: The latents and the tokens.
         table: The rows.
         said: A label for each.
         simulator: Told a label and the tokens' words, says how loudly the latent will speak at each.
+
+    Raises:
+        MeasureError: It does not give one finite number a token.
     """
     places, loud = features.dictionary.encode(features.held_out.vectors)
-    found = []
+    words, found = features.held_out.words, []
     for row, label in zip(table.rows, said, strict=True):
         true = np.where(places == int(row.more["latent"]), loud, 0.0).sum(1)
-        told = np.zeros(len(true)) if label is None else np.asarray(simulator(label, features.held_out.words), float)
-        both = true.std() > 0 and told.std() > 0
-        found.append(float(np.corrcoef(true, told)[0, 1]) if both else float("nan"))
+        told = np.zeros(len(true)) if label is None else np.asarray(simulator(label, words), np.float64)
+        if told.shape != true.shape or not np.isfinite(told).all():
+            raise MeasureError(
+                f"for the label {label!r} the simulator gave {told.shape} numbers, {np.isfinite(told).sum()} of them "
+                f"finite; expected one finite number for each of {len(words)} tokens"
+            )
+        if not true.std() > 0:
+            found.append(float("nan"))
+        else:
+            found.append(float(np.corrcoef(true, told)[0, 1]) if told.std() > 0 else 0.0)
     return np.array(found)

@@ -15,7 +15,7 @@ from introspect.errors import ConfigError
 from introspect.internals.corpus import TokenStreams
 from introspect.internals.dictionary import Dictionary
 
-__all__ = ["Judge", "LabelRule", "LatentLabel", "detection", "label_latents", "labels_from_file"]
+__all__ = ["Judge", "LabelRule", "LatentLabel", "detection", "label_latents", "labels_from_file", "named_by"]
 
 Judge = Callable[[int, Sequence[str]], str | None]
 """Told a latent and the words of its top contexts; says what it means, or None. A language model may do it."""
@@ -148,10 +148,20 @@ def labels_from_file(path: Path | str) -> list[LatentLabel]:
         raise ConfigError(f"{path} does not map numbers of latents to labels: {error}") from error
 
 
+def named_by(label: str, lists: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """The words that a label names, in lower case: itself, and those of the list of that name.
+
+    Example:
+        >>> sorted(named_by("color", {"color": ["Red"]}))
+        ['color', 'red']
+    """
+    return frozenset({*(str(word).lower() for word in lists.get(label, ())), label.lower()})
+
+
 def detection(
     label: str, lists: Mapping[str, Sequence[str]], tokens: TokenStreams, speaks: npt.NDArray[np.bool_]
 ) -> tuple[int, int, int]:
     """Right, said and true tokens of the rule "it speaks at words that the label names": what F1 is made of."""
-    named = {str(word).lower() for word in lists.get(label, ())} | {label.lower()}
+    named = named_by(label, lists)
     said = np.array([word.lower() in named for word in tokens.words])
     return int((said & speaks).sum()), int(said.sum()), int(speaks.sum())

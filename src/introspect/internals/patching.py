@@ -127,7 +127,7 @@ def build_patching(
     fair = {row.key for row in balanced(rows, spec.seed, spec.most)}
     places = [i for i, row in enumerate(rows) if row.key in fair]
     provenance = {
-        "model": str(target.ref.key) if target.ref is not None else type(target.model).__name__,
+        **target.provenance,
         "spec": spec.model_dump(mode="json"), "facts": len(every), "right": share, "pairs": len(pairs),
         "rows before balancing": len(rows), "version": 1,
     }  # fmt: skip

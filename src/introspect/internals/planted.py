@@ -95,7 +95,7 @@ def build_planted(
                     more={"words": list(some), "stem": stem},
                 ))  # fmt: skip
     every = sorted({word for words in known.values() for word in words})
-    provenance = {"model": _name(target), "layer": layer, "spec": spec.model_dump(mode="json"), "kinds": kinds,
+    provenance = {**target.provenance, "layer": layer, "spec": spec.model_dump(mode="json"), "kinds": kinds,
                   "every": list(every), "version": 1}  # fmt: skip
     made = RowTable("planted", tuple(rows), None, provenance)
     return recompute_planted(target, made)
@@ -114,7 +114,3 @@ def recompute_planted(target: Target, table: RowTable) -> RowTable:
         words = [str(w) for w in row.more["words"]]
         vectors.append(np.mean([streams[stem.format(word=w)] for w in words], axis=0) - centre[stem])
     return table.with_vectors(np.array(vectors, dtype=np.float32))
-
-
-def _name(target: Target) -> str:
-    return str(target.ref.key) if target.ref is not None else type(target.model).__name__

@@ -124,6 +124,10 @@ QUESTIONS = {
         (
             '{text}\n\nHow would you answer without "{part}"? Reply "now X" if that changes your answer to X, else '
             '"still X".',
+            '{text}\n\nSuppose nobody had said "{part}". Reply "still X" if you would answer X all the same, "now X" '
+            "if you would change to X.",
+            '{text}\n\nTake "{part}" out: what do you answer then? Reply "now X" where it becomes X, "still X" where '
+            "it stays X.",
         ),
         branches=True,
     ),

@@ -37,9 +37,11 @@ class InternalsResult:
         provenance: Of the rows.
         recheck: Rows that were computed anew.
         extra: Further figures: detection F1 by arm.
+        simulated: Correlation of latents with what a simulator makes of labels, by arm, where one is given.
         notes: What should be known of an arm.
         examples: Some answers.
         asked: Candidates that labels were to be retrieved from; 0 where none were.
+        made: Models with their hashes, versions and machine, in words.
     """
 
     task: str
@@ -56,6 +58,8 @@ class InternalsResult:
     notes: Mapping[str, str] = field(default_factory=dict)
     examples: list[dict[str, Any]] = field(default_factory=list)
     asked: int = 0
+    made: Mapping[str, str] = field(default_factory=dict)
+    simulated: Mapping[str, Estimate] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per arm, split and figure: a tidy table."""
@@ -95,6 +99,7 @@ class InternalsResult:
             f"{self.task} on {self.model}: {', '.join(f'{n} {k}' for k, n in self.counts.items())} rows.",
             f"Self-tests: {passed} of {len(self.checks)} passed. {self.recheck}.",
             *self._fewer(),
+            *(f"Made with: {name} {value}." for name, value in self.made.items()),
         ]
         for arm, splits in self.arms.items():
             for split, scores in splits.items():
@@ -110,7 +115,7 @@ class InternalsResult:
                 verdict = "not told apart"
             lines.append(f"explainer minus {name}, {self.main}: {value}: {verdict}")
         lines += [f"detection F1, {name}: {value}" for name, value in self.extra.items()]
-        return lines
+        return lines + [f"simulator correlation, {name}: {value}" for name, value in self.simulated.items()]
 
     def _fewer(self) -> list[str]:
         """A word on candidates, where there were fewer than was asked for."""
@@ -135,7 +140,8 @@ class InternalsResult:
             "losses": dict(self.losses), "counts": dict(self.counts), "provenance": dict(self.provenance),
             "recheck": {"rows": self.recheck.n, "different": list(self.recheck.different)},
             "detection F1": {k: _numbers(v) for k, v in self.extra.items()}, "notes": dict(self.notes),
-            "examples": self.examples,
+            "simulator correlation": {k: _numbers(v) for k, v in self.simulated.items()},
+            "examples": self.examples, "made with": dict(self.made),
         }  # fmt: skip
 
     def markdown(self) -> str:
@@ -152,10 +158,24 @@ class InternalsResult:
         lines += ["", "The explainer minus each other arm, on the same rows:", "",
                   "| arm | rows | figure | difference | 95 % interval |", "|---|---|---|---:|---|"]  # fmt: skip
         lines += [_line([row["explainer minus"], row["split"], row["figure"]], row) for row in self.differences()]
-        if self.extra:
-            lines += ["", "| detection F1 with the label of | value | 95 % interval |", "|---|---:|---|"]
-            lines += [_line([k], _numbers(v)) for k, v in self.extra.items()]
+        for title, found in (("detection F1", self.extra), ("simulator correlation", self.simulated)):
+            if found:
+                lines += ["", f"| {title} with the label of | value | 95 % interval |", "|---|---:|---|"]
+                lines += [_line([k], _numbers(v)) for k, v in found.items()]
+        if parts := self.arms.get("explainer", {}):
+            lines += ["", "Exact answers of the explainer, by part:", "", "| rows | part | exact | 95 % interval |",
+                      "|---|---|---:|---|"]  # fmt: skip
+            lines += [
+                _line([split, name], _numbers(v)) for split, one in parts.items() for name, v in one.parts.items()
+            ]
         lines += ["", "Self-tests:", "", *(f"- {check}" for check in self.checks)]
+        if self.made:
+            lines += [
+                "",
+                "| made with | |",
+                "|---|---|",
+                *(f"| {name} | {value} |" for name, value in self.made.items()),
+            ]
         return "\n".join(lines) + "\n"
 
     def save(self, folder: Path) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from introspect._random import stream
-from introspect._version import __version__
+from introspect.backend.wire import ModelRef
 from introspect.errors import ConfigError, MeasureError
 from introspect.internals.arms import Answers, Asker, blank, shuffled, vector_baselines
 from introspect.internals.clustered import Estimate
@@ -23,11 +22,14 @@ from introspect.internals.dictionary import Dictionary
 from introspect.internals.explainer import Explainer
 from introspect.internals.explainer_training import train_explainer
 from introspect.internals.features import build_features
+from introspect.internals.latent_labels import Judge
+from introspect.internals.made_with import note_made_with
 from introspect.internals.questions import QUESTIONS, Said
 from introspect.internals.result import InternalsResult
 from introspect.internals.row_table import Recheck, RowTable
 from introspect.internals.scores import Scores, paired, score
 from introspect.internals.self_tests import Check, require, self_test
+from introspect.internals.simulators import Simulator, simulator_named
 from introspect.internals.soft_map import SoftMap
 from introspect.internals.target import Target
 from introspect.store import Store
@@ -53,6 +55,11 @@ class InternalsStudy:
         folder: Where everything goes: ``study.db`` (rows, vectors, maps, answers, manifest) and ``result.json``.
         target: The model, if it is already in memory; its reference must be the config's.
         progress: Told how it goes.
+        judge: The features task: labels the latents that no rule explains.
+        simulator: The features task: scores labels by what it makes of them, in place of the config's named one.
+
+    Raises:
+        ConfigError: The task has no vector, or a simulator is not known.
 
     Example:
         >>> import tempfile
@@ -71,10 +78,16 @@ class InternalsStudy:
         folder: Path | str,
         target: Target | None = None,
         progress: Progress | None = None,
+        judge: Judge | None = None,
+        simulator: Simulator | None = None,
     ) -> None:
         if config.task == "ablation":
             raise ConfigError("the ablation task has no vector: it is run by AblationStudy")
+        named = config.simulator  # looked up before hours of work
+        if (judge is not None or simulator is not None or named is not None) and config.task != "features":
+            raise ConfigError(f"a judge or a simulator is for labels of features; the task is {config.task!r}")
         self.config, self.folder = config, Path(folder)
+        self._judge, self._simulator = judge, simulator or (simulator_named(named) if named is not None else None)
         self._given = target
         self._say = progress or (lambda _: None)
         self.question = QUESTIONS[config.task]
@@ -90,6 +103,11 @@ class InternalsStudy:
         if self.config.explainer is None or self.config.explainer == self.config.model:
             return self.target
         return Target.open(self.config.explainer, dtype=self.config.dtype)
+
+    @property
+    def _other(self) -> ModelRef | None:
+        """The model that explains, where it is another."""
+        return None if self.source is self.target else self.source.identity
 
     def check(self) -> tuple[Check, ...]:
         """Self-tests of target and explainer.
@@ -110,6 +128,7 @@ class InternalsStudy:
 
     def _build(self, store: Store) -> RowTable:
         inputs = self._inputs("build")
+        note_made_with(store, self.config, self.target.identity)
 
         def compute() -> dict[str, Any]:
             require(self_test(self.target))
@@ -139,7 +158,7 @@ class InternalsStudy:
             from introspect.internals.patching import build_patching
 
             return build_patching(self.target, config.patching, progress=self._say), {}
-        made = build_features(self.target, config.features, progress=self._say)
+        made = build_features(self.target, config.features, judge=self._judge, progress=self._say)
         words = np.array(made.held_out.words, dtype=str)
         extra = {f"dictionary {k}": v for k, v in made.dictionary.arrays().items()}
         return made.table, {**extra, "held words": words, "held vectors": made.held_out.vectors.astype(np.float16)}
@@ -197,14 +216,14 @@ class InternalsStudy:
             made = train_explainer(self.source, seen, self.question, spec, progress=self._say)
             fresh.append(made.explainer)
             key = f"weights {_key(inputs)}"
-            store.put_table(key, _weights(made.explainer))
+            store.put_table(key, made.explainer.arrays())
             return {"losses": list(made.losses), "seconds": made.seconds, "weights": key}
 
         found = store.step(f"train {name}", inputs, _VERSION, compute)
         if fresh:
             return _Learned(fresh[0], found["losses"], found["seconds"])
         explainer = Explainer(self.source, spec, table.vectors.shape[1])
-        _restore(explainer, store.get_table(found["weights"]) or {})
+        explainer.load(store.get_table(found["weights"]) or {})
         return _Learned(explainer, found["losses"], found["seconds"])
 
     def explain(self) -> dict[str, Answers]:
@@ -265,13 +284,13 @@ class InternalsStudy:
         checks = self.check()
         with Store.open(self.folder / "study.db") as store:
             table = self._build(store)
+            made = note_made_with(store, self.config, self.target.identity, self._other)
             losses = {name: self._train(store, table, name).losses for name in self._trained}
             test, answers = self._explain(store, table)
-            result = self._result(table, test, answers, checks, losses)
+            result = replace(self._result(table, test, answers, checks, losses), made=made)
             spent = {step.name: round(step.seconds, 1) for step in store.steps()}
             for name, value in {
-                "internals": self.config.model_dump(mode="json"), "versions": versions(), "rows": table.counts(),
-                "provenance": table.provenance, "seconds by step": spent,
+                "rows": table.counts(), "provenance": table.provenance, "seconds by step": spent,
                 "cpu seconds of this run": round(time.process_time() - began, 1),
             }.items():  # fmt: skip
                 store.manifest[name] = value
@@ -307,37 +326,51 @@ class InternalsStudy:
                     against.setdefault(f"{name}, {split}", {})[figure] = paired(
                         part, arms["explainer"][split], arms[name][split], figure, self.config.seed
                     )
-        extra = self._detection(test, answers) if self.config.task == "features" else {}
-        named = str(self.target.ref or table.provenance["model"])
+        detected, simulated = self._labels_told(test, answers) if self.config.task == "features" else ({}, {})
         return InternalsResult(
-            task=self.config.task, model=named, main=main, arms=arms, against=against,
+            task=self.config.task, model=str(self.target.identity), main=main, arms=arms, against=against,
             checks=tuple(checks), losses=losses, counts=table.counts(), provenance=table.provenance,
-            recheck=Recheck(self._recheck_said[0], tuple(self._recheck_said[1])), extra=extra,
+            recheck=Recheck(self._recheck_said[0], tuple(self._recheck_said[1])), extra=detected, simulated=simulated,
             notes={name: a.note for name, a in answers.items() if a.note},
             examples=_examples(test, answers), asked=self.config.retrieval if main == "retrieval" else 0,
         )  # fmt: skip
 
-    def _detection(self, test: RowTable, answers: dict[str, Answers]) -> dict[str, Estimate]:
+    def _labels_told(
+        self, test: RowTable, answers: dict[str, Answers]
+    ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+        """How well true and said labels tell where latents speak: detection F1, and a simulator's correlation."""
         from introspect.internals.clustered import Clusters
         from introspect.internals.corpus import TokenStreams
-        from introspect.internals.features import Features, detection_f1
+        from introspect.internals.features import Features, detection_f1, simulator_correlation
 
         held = self._columns["held vectors"].astype(np.float32)
         words, nowhere = tuple(map(str, self._columns["held words"].tolist())), np.zeros(len(held), np.int64)
         features = Features(test, _dictionary(self._columns), TokenStreams(held, words, nowhere, nowhere))
         clusters = Clusters([row.group for row in test.rows], seed=self.config.seed)
-        found = {"true label": clusters.mean(detection_f1(features, test, [row.truth for row in test.rows]))}
-        for name, answer in answers.items():
-            found[name] = clusters.mean(detection_f1(features, test, [s.content for s in answer.said]))
-        return found
+        said: dict[str, list[str | None]] = {"true label": [row.truth for row in test.rows]}
+        said |= {name: [s.content for s in answer.said] for name, answer in answers.items()}
+        detected = {name: clusters.mean(detection_f1(features, test, told)) for name, told in said.items()}
+        if self._simulator is None:
+            return detected, {}
+        simulated = {
+            name: clusters.mean(simulator_correlation(features, test, told, self._simulator))
+            for name, told in said.items()
+        }
+        return detected, simulated
 
     def _inputs(self, what: str) -> dict[str, Any]:
         config = self.config.model_dump(mode="json")
-        ref = self.target.ref
-        model = ref.identity() if ref is not None else repr(self.target)
-        made = {"task": config["task"], "model": model, "how": config[self.config.task], "recheck": config["recheck"]}
+        made = {
+            "task": config["task"],
+            "model": self.target.identity.identity(),
+            "how": config[self.config.task],
+            "recheck": config["recheck"],
+        }
+        if self._judge is not None:
+            made["judge"] = getattr(self._judge, "name", None) or getattr(self._judge, "__qualname__", "a judge")
         if what in ("train", "explain"):
-            made |= {"train": config["train"], "explainer": config["explainer"]}
+            other = self._other
+            made |= {"train": config["train"], "explainer": None if other is None else other.identity()}
         if what == "explain":
             made |= {k: config[k] for k in ("retrieval", "most_test", "seed")}
         return made
@@ -353,34 +386,6 @@ def _key(inputs: dict[str, Any]) -> str:
     from introspect.store.keys import step_key
 
     return step_key("internals", inputs, _VERSION)[:16]
-
-
-def _weights(explainer: Explainer) -> dict[str, Any]:
-    made = {} if explainer.map is None else {f"map.{k}": v for k, v in explainer.map.arrays().items()}
-    if explainer.trains_weights:
-        learned = explainer.target.model.named_parameters()
-        made |= {f"weight.{n}": p.detach().cpu().float().numpy() for n, p in learned if p.requires_grad}
-    return made or {"nothing": np.zeros(1)}
-
-
-def _restore(explainer: Explainer, arrays: dict[str, Any]) -> None:
-    import torch
-
-    if explainer.map is not None:
-        explainer.map.load({k.removeprefix("map."): v for k, v in arrays.items() if k.startswith("map.")})
-    parameters = dict(explainer.target.model.named_parameters())
-    with torch.no_grad():
-        for name, value in arrays.items():
-            if name.startswith("weight."):
-                parameters[name.removeprefix("weight.")].copy_(torch.from_numpy(value))
-
-
-def versions() -> dict[str, str]:
-    import torch
-    import transformers
-
-    return {"introspect": __version__, "python": platform.python_version(), "torch": torch.__version__,
-            "transformers": transformers.__version__, "numpy": np.__version__}  # fmt: skip
 
 
 def _examples(test: RowTable, answers: dict[str, Answers], n: int = 8) -> list[dict[str, Any]]:

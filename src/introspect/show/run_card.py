@@ -62,15 +62,20 @@ def _what(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What was run on which model with which seeds, as the three kinds of studies write it down."""
     for name, run in (manifest.get("protocols") or {}).items():
         yield "protocol", f"{name}, {_cut(run['hash'])}"
-        yield "model", _model(run["identity"])
+        yield "model", _model(run["identity"], manifest.get("weights") or {})
     if "study" in manifest:
         protocol = manifest["study"]["protocol"]
         yield "protocol", f"{protocol['name']}, {_hash(protocol)}"
-        yield "model", _model(manifest["study"]["model"])
+        yield "model", _model(manifest["study"]["model"], manifest.get("weights") or {})
     if "internals" in manifest:
         settings = manifest["internals"]
         yield "settings", f"{settings['task']}, {_hash(settings)}"
-        yield "model", str(settings["model"])
+        models = manifest.get("models") or {}
+        for name in ("model", "explainer"):
+            if name in models:
+                yield name, _model(models[name], manifest.get("weights") or {})
+        if not models:
+            yield "model", str(settings["model"])
     seeds: Sequence[int] = (manifest.get("recipe") or {}).get("seeds") or ()
     if not seeds and "internals" in manifest:
         seeds = (manifest["internals"]["seed"],)
@@ -97,12 +102,14 @@ def _with_what(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "machine", ", ".join(machines)
 
 
-def _model(identity: Mapping[str, Any]) -> str:
+def _model(identity: Mapping[str, Any], folders: Mapping[str, Any]) -> str:
     try:
         ref = ModelRef.model_validate(identity)
     except ConfigError:
         return "of another version of introspect"
-    return f"{ref}, {_cut(ref.revision)}" if ref.revision else f"{ref}, no revision named"
+    # What lies in a folder has no version; a study notes the hash of its weights instead.
+    found = ref.revision or folders.get(ref.key, {}).get("hash")
+    return f"{ref}, {_cut(found)}" if found else f"{ref}, no revision named"
 
 
 def _hash(content: object) -> str:
