@@ -186,3 +186,31 @@ def test_generation_wants_texts_padded_on_the_left():
     target = tiny_target(words=WORDS)
     with pytest.raises(MeasureError, match="padded on the left"):
         target.continue_(target.encode(TEXTS), 2)
+
+
+def test_a_target_keeps_its_weights_whatever_adapter_another_wears_on_the_same_base(tmp_path):
+    """And needs no chat template: nothing is asked with messages here."""
+    from peft import LoraConfig, get_peft_model
+
+    made = tiny_target("llama", layers=3)
+    made.tokenizer.chat_template = None
+    made.model.save_pretrained(tmp_path / "base")
+    made.tokenizer.save_pretrained(tmp_path / "base")
+    made.model.name_or_path = str(tmp_path / "base")
+    lora = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(made.model, lora).save_pretrained(tmp_path / "adapter")
+    base = Target.open(str(tmp_path / "base"))
+    before = base.read(["one two"], [2])
+    tuned = Target.open(str(tmp_path / "adapter"))
+    assert np.array_equal(base.read(["one two"], [2]), before)
+    assert not np.allclose(tuned.read(["one two"], [2]), before, atol=1e-3)
+    assert base.identity.revision != tuned.identity.revision
+    assert base.identity == Target.open(str(tmp_path / "base")).identity
+
+
+def test_logits_can_be_worked_on_with_gradients():
+    target = tiny_target()
+    logits = target.logits(["one two"])
+    weight = torch.ones(logits.shape[1], requires_grad=True)
+    (logits * weight).sum().backward()
+    torch.testing.assert_close(weight.grad, logits[0])
