@@ -8,17 +8,19 @@ import pytest
 from small_protocols import SMALL, small_protocol
 
 from introspect.backend import TrainingSpec
-from introspect.decision import catalogue
-from introspect.errors import ConfigError
+from introspect.decision import ScenarioSet, catalogue, organism_scenarios
+from introspect.errors import ConfigError, ScenarioError
 from introspect.study import (
     CHAT_PROTOCOL,
     ORGANISM_PROTOCOL,
     PRESETS,
     Protocol,
+    ProtocolRun,
     backend_ref,
     departures,
     named_protocol,
 )
+from introspect.study.folder import differences, read_folder
 from introspect.study.protocols import PUBLISHED, settings_of, study_of_protocol
 
 
@@ -132,6 +134,64 @@ def test_contexts_of_a_file_are_found_beside_the_protocol(tmp_path: Path) -> Non
     study = study_of_protocol(Protocol.load(tmp_path / "p.yaml"), backend_ref("simulated"), tmp_path)
     assert [s.id for s in study.scenarios] == list(catalogue().ids[:4])
     assert [s.id for s in study.native] == list(catalogue().ids[4:6])
+
+
+CONTEXTS = organism_scenarios(7)
+FROM_FILES = "name: x\ndraw: {contexts: file}\ncontexts: {instilled: 4, native: 2, file: %s, native_file: %s}"
+
+
+def _with_files(folder: Path, file: str = "mine.yaml", native: str = "rest.yaml") -> Protocol:
+    folder.mkdir(parents=True, exist_ok=True)
+    ScenarioSet(CONTEXTS[:4]).save(folder / file)
+    ScenarioSet(CONTEXTS[4:]).save(folder / native)
+    (folder / "p.yaml").write_text(FROM_FILES % (file, native))
+    return Protocol.load(folder / "p.yaml")
+
+
+def _ask_otherwise(file: Path) -> None:
+    ScenarioSet(s.model_copy(update={"question": "Which one now?"}) for s in ScenarioSet.load(file)).save(file)
+
+
+def test_a_protocol_has_one_hash_wherever_its_files_lie_and_whatever_they_are_called(tmp_path: Path) -> None:
+    one, moved = _with_files(tmp_path / "one"), _with_files(tmp_path / "deep" / "er", "my.json", "others.yml")
+    assert one.contexts.file != moved.contexts.file
+    assert one.hash == moved.hash
+    assert one.contents() == moved.contents()
+    assert set(one.contents()) == {"contexts.file", "contexts.native_file"}
+
+
+@pytest.mark.parametrize("file", ["mine.yaml", "rest.yaml"])
+def test_an_edited_scenario_file_changes_the_hash(tmp_path: Path, file: str) -> None:
+    protocol = _with_files(tmp_path)
+    before, place = protocol.hash, hash(protocol)
+    text = (tmp_path / file).read_text()
+    _ask_otherwise(tmp_path / file)
+    assert protocol.hash != before
+    assert hash(protocol) == place  # or it would be lost from a set
+    (tmp_path / file).write_text(text)
+    assert protocol.hash == before
+
+
+def test_a_protocol_whose_files_are_gone_still_shows_itself(tmp_path: Path) -> None:
+    protocol = _with_files(tmp_path)
+    (tmp_path / "mine.yaml").unlink()
+    assert "a scenario file that cannot be read" in repr(protocol)
+    with pytest.raises(ScenarioError, match=r"mine.yaml: cannot be read"):
+        _ = protocol.hash
+
+
+def test_a_moved_scenario_file_is_no_change_and_an_edited_one_is_told(tmp_path: Path) -> None:
+    model = backend_ref("simulated")
+    first = _with_files(tmp_path / "one")
+    ProtocolRun(first, model, tmp_path / "out").run()
+    moved = ProtocolRun(_with_files(tmp_path / "two"), model, tmp_path / "out").run()
+    assert (moved.changes, moved.count("computed")) == ((), 0)
+    ProtocolRun(first, model, tmp_path / "beside").run()
+    assert differences(read_folder(tmp_path / "out"), read_folder(tmp_path / "beside")) == []
+    _ask_otherwise(tmp_path / "two" / "mine.yaml")
+    edited = ProtocolRun(Protocol.load(tmp_path / "two" / "p.yaml"), model, tmp_path / "out").run()
+    assert edited.changes == ("contexts.file: the file says something else",)
+    assert edited.count("computed") > 0
 
 
 def test_a_protocol_knows_nothing_of_the_world(tmp_path: Path) -> None:

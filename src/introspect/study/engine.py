@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from introspect._notebook import html_lines, short_repr
-from introspect._version import __version__
 from introspect.backend.registry import trainer_for
 from introspect.backend.wire import ModelRef
 from introspect.decision import ScenarioSet
@@ -20,7 +19,7 @@ from introspect.store import Durability, FolderLock, Store
 from introspect.study.arms import arms_of, drift_of, rises_of
 from introspect.study.claims import Claim, claims_of
 from introspect.study.controls import ControlContext, ControlResult, control
-from introspect.study.differences import setting_changes
+from introspect.study.entries import entry_changes, entry_of, place_of
 from introspect.study.gates import gates_of, verdict_of
 from introspect.study.graph import Outcome, run_nodes
 from introspect.study.protocols import Departure, Protocol, backend_ref, departures, study_of_protocol
@@ -111,8 +110,9 @@ class RunResult:
 class ProtocolRun:
     """A protocol, a model and a folder.
 
-    The folder may hold several protocols and models: what they have in common is asked and trained once. Run an
-    edited protocol again, and only what the edit changes is done anew.
+    The folder may hold several protocols and models: what they have in common is asked and trained once. Results lie
+    in a folder named after the protocol, those of a second model under the same protocol in one that names the model
+    too. Run an edited protocol again, and only what the edit changes is done anew.
 
     Args:
         protocol: What to do.
@@ -177,7 +177,7 @@ class ProtocolRun:
         for number, chosen in enumerate(p.controls):
             options = control(chosen.word).Options.model_validate(chosen.settings)
             trained = getattr(options, "others", None) or ()
-            for other in (*trained, *getattr(options, "models", ())):
+            for other in _named(options):
                 try:
                     ref = backend_ref(other)
                     if other in trained:
@@ -209,8 +209,9 @@ class ProtocolRun:
                 store, (self.folder / "models").absolute(), self.model, ScenarioSet(study.scenarios),
                 ScenarioSet(study.native), study.protocol, study.words, told, budget=self.budget,
             )  # fmt: skip
-            check_weights(store, self.model)
-            changes = self._note(store, study)
+            for model in self._models():
+                check_weights(store, model)
+            place, changes = self._note(store, study)
             steps: dict[str, Outcome] = {}
             seeds: list[SeedResult] = []
             controls: tuple[ControlResult, ...] = ()
@@ -223,10 +224,15 @@ class ProtocolRun:
                     controls = self._controls(stages, study, seed, core, steps)
             result = RunResult(
                 StudyResult(self.model, study.control, tuple(seeds)), controls, steps, changes,
-                departures(self.protocol), self.folder / self.protocol.name,
+                departures(self.protocol), self.folder / place,
             )  # fmt: skip
-            self._write(store, study, result)
+            self._write(store, place, result)
             return result
+
+    def _models(self) -> list[ModelRef]:
+        """The untuned model, and those that controls name."""
+        chosen = [control(c.word).Options.model_validate(c.settings) for c in self.protocol.controls]
+        return [self.model, *(backend_ref(name) for options in chosen for name in _named(options))]
 
     def _seed(
         self, stages: Stages, study: Study, seed: int, steps: dict[str, Outcome]
@@ -287,32 +293,21 @@ class ProtocolRun:
             )  # fmt: skip
         return tuple(results)
 
-    def _note(self, store: Store, study: Study) -> tuple[str, ...]:
-        """Write down what is run, and find what has changed since it last was."""
-        mine = {
-            "model": str(self.model),
-            "identity": self.model.identity(),
-            "hash": self.protocol.hash,
-            "introspect": __version__,
-            "protocol": self.protocol.model_dump(mode="json", exclude={"about"}),
-        }
-        known = dict(store.manifest.get("protocols", {}))
-        before = known.get(self.protocol.name)
-        changes: list[str] = []
-        if before is not None:
-            changes = setting_changes(before["protocol"], mine["protocol"])
-            if before["identity"] != mine["identity"]:
-                changes.append(f"model: {before['model']} -> {mine['model']}")
-        store.manifest["protocols"] = {**known, self.protocol.name: mine}
+    def _note(self, store: Store, study: Study) -> tuple[str, tuple[str, ...]]:
+        """Write down what is run; where its results go, and what has changed since it was last run on this model."""
+        known, mine = dict(store.manifest.get("protocols", {})), entry_of(self.protocol, self.model)
+        place = place_of(known, self.protocol.name, self.model)
+        changes = entry_changes(known[place], mine) if place in known else []
+        store.manifest["protocols"] = {**known, place: mine}
         store.manifest["recipe"] = recipe_of(study)
         now, runs = surroundings(), store.manifest.get("surroundings", [])
         if now not in runs:
             store.manifest["surroundings"] = [*runs, now]
-        return tuple(changes)
+        return place, tuple(changes)
 
-    def _write(self, store: Store, study: Study, result: RunResult) -> None:
+    def _write(self, store: Store, place: str, result: RunResult) -> None:
         outcomes = dict(store.manifest.get("outcomes", {}))
-        outcomes[self.protocol.name] = [[o.name, o.state, o.why] for o in result.steps.values()]
+        outcomes[place] = [[o.name, o.state, o.why] for o in result.steps.values()]
         store.manifest["outcomes"] = outcomes
         try:
             result.folder.mkdir(parents=True, exist_ok=True)
@@ -323,3 +318,8 @@ class ProtocolRun:
         write_text(result.folder / "result.json", whole)
         if result.study.seeds:
             write_text(self.folder / "result.json", result_text(result.study))
+
+
+def _named(options: Any) -> tuple[str, ...]:
+    """Other models that a control's settings name."""
+    return (*(getattr(options, "others", None) or ()), *(getattr(options, "models", None) or ()))

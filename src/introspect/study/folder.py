@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
+from introspect.backend.wire import canonical
 from introspect.errors import StoreError
 from introspect.store import Store
-from introspect.study.differences import setting_changes
+from introspect.study.entries import entry_changes, name_of
 
 __all__ = ["RunFolder", "StepState", "differences", "read_folder"]
 
@@ -39,11 +40,12 @@ class RunFolder:
 
     Attributes:
         folder: The folder.
-        protocols: What was last run, by name: protocol, model, hash.
-        steps: Steps of each protocol's last run that came to its end.
+        protocols: What was last run (protocol, model, hash), by the folder of its results: the protocol's name, with
+            the model behind it for a second model of one protocol.
+        steps: Steps of each one's last run that came to its end.
         unfinished: Steps that were begun last and neither ended nor failed: a run goes on, or was killed.
-        arms: r of each arm, by protocol.
-        inputs: What each finished step was last computed from, by name.
+        arms: r of each arm, by the same folder.
+        inputs: What each finished step was computed from, by name, the last at the end: every model has its own.
     """
 
     folder: Path
@@ -51,16 +53,16 @@ class RunFolder:
     steps: Mapping[str, tuple[StepState, ...]]
     unfinished: tuple[str, ...]
     arms: Mapping[str, Mapping[str, float | None]]
-    inputs: Mapping[str, Any]
+    inputs: Mapping[str, Sequence[Any]]
 
     def sentences(self) -> list[str]:
         """The folder in words."""
         lines = []
-        for name, known in self.protocols.items():
-            steps = self.steps.get(name, ())
+        for place, known in self.protocols.items():
+            steps, name = self.steps.get(place, ()), name_of(place, known)
             counts = Counter(step.state for step in steps)
             told = ", ".join(f"{n} {state}" for state, n in counts.items()) or "not run to its end yet"
-            lines.append(f"{name} on {known['model']}: {told}")
+            lines.append(f"{name} on {known['model']}: {told}" + (f" (in {place}/)" if place != name else ""))
             lines += [f"  {s.name}: {s.state}: {s.why}" for s in steps if s.state in ("failed", "blocked")]
         lines += [f"begun and not ended: {name} (it runs now, or was killed)" for name in self.unfinished]
         if self.unfinished:
@@ -72,12 +74,13 @@ class RunFolder:
         return {
             "folder": str(self.folder),
             "protocols": {
-                name: {
+                place: {
+                    "protocol": name_of(place, known),
                     "model": known["model"],
                     "hash": known["hash"],
-                    "steps": [{"name": s.name, "state": s.state, "why": s.why} for s in self.steps.get(name, ())],
+                    "steps": [{"name": s.name, "state": s.state, "why": s.why} for s in self.steps.get(place, ())],
                 }
-                for name, known in self.protocols.items()
+                for place, known in self.protocols.items()
             },
             "unfinished": list(self.unfinished),
         }
@@ -96,7 +99,9 @@ def read_folder(folder: Path | str) -> RunFolder:
             raise StoreError(f"{root} holds no run of a protocol: `introspect run PROTOCOL --out {root}` makes one")
         outcomes = store.manifest.get("outcomes", {})
         last = {record.name: record for record in store.stages()}
-        inputs = {step.name: step.inputs for step in store.steps()}
+        inputs: dict[str, list[Any]] = {}
+        for step in store.steps():
+            inputs.setdefault(step.name, []).append(step.inputs)
     steps = {
         name: tuple(StepState(n, "done" if s in ("computed", "found") else s, why) for n, s, why in rows)
         for name, rows in outcomes.items()
@@ -115,29 +120,64 @@ def _arms(path: Path) -> dict[str, float | None]:
 
 
 def differences(first: RunFolder, second: RunFolder) -> list[str]:
-    """Where two folders differ, protocol by protocol: settings, model, steps that were made from something else, r."""
+    """Where two folders differ, protocol by protocol: settings, model, steps that were made from something else, r.
+
+    What was run on the same model is compared; where there is none, what was run under the same name.
+    """
     lines = []
-    for name in dict.fromkeys([*first.protocols, *second.protocols]):
-        one, other = first.protocols.get(name), second.protocols.get(name)
+    for one, other in _pairs(first.protocols, second.protocols):
+        known = first.protocols[one] if one is not None else second.protocols[str(other)]
+        title = _title(first, second, name_of(str(one or other), known), known)
         if one is None or other is None:
-            lines.append(f"{name}: only in {(first if other is None else second).folder}")
+            lines.append(f"{title}: only in {(first if other is None else second).folder}")
             continue
-        lines += [f"{name}: {change}" for change in setting_changes(one["protocol"], other["protocol"])]
-        if one["identity"] != other["identity"]:
-            lines.append(f"{name}: model: {one['model']} -> {other['model']}")
-        arms, others = first.arms.get(name, {}), second.arms.get(name, {})
+        mine, theirs = first.protocols[one], second.protocols[other]
+        lines += [f"{title}: {change}" for change in entry_changes(mine, theirs)]
+        if mine["identity"] != theirs["identity"]:
+            lines.append(f"{title}: model: {mine['model']} -> {theirs['model']}")
+        arms, others = first.arms.get(one, {}), second.arms.get(other, {})
         for arm in dict.fromkeys([*arms, *others]):
             a, b = arms.get(arm), others.get(arm)
             if a != b:
-                lines.append(f"{name}: r of arm {arm}: {_shown(a)} -> {_shown(b)}")
-    both = [name for name in first.inputs if name in second.inputs and first.inputs[name] != second.inputs[name]]
+                lines.append(f"{title}: r of arm {arm}: {_shown(a)} -> {_shown(b)}")
+    several = any(len({canonical(e["identity"]) for e in f.protocols.values()}) > 1 for f in (first, second))
+    both = [n for n in first.inputs if n in second.inputs and _other(first.inputs[n], second.inputs[n], several)]
     lines += [f"step made from something else: {name}" for name in both]
-    for mine, theirs, where in ((first, second, "first"), (second, first, "second")):
-        only = [name for name in mine.inputs if name not in theirs.inputs]
+    for here, there, where in ((first, second, "first"), (second, first, "second")):
+        only = [name for name in here.inputs if name not in there.inputs]
         if only:
             more = f" and {len(only) - 3} more" if len(only) > 3 else ""
             lines.append(f"steps only in the {where}: {', '.join(only[:3])}{more}")
     return lines
+
+
+def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str | None, str | None]]:
+    """Places in two folders that belong together: same protocol and model, else same protocol; None for no other."""
+    left, found = dict(second), dict[str, str]()
+    for alike in (True, False):
+        for place, entry in first.items():
+            if place in found:
+                continue
+            for other, told in left.items():
+                same = entry["identity"] == told["identity"] or not alike
+                if same and name_of(place, entry) == name_of(other, told):
+                    found[place] = other
+                    del left[other]
+                    break
+    return [*((place, found.get(place)) for place in first), *((None, other) for other in left)]
+
+
+def _title(first: RunFolder, second: RunFolder, name: str, entry: Mapping[str, Any]) -> str:
+    """A protocol's name, and its model's where the name does not say which is meant."""
+    n = [sum(name_of(p, e) == name for p, e in folder.protocols.items()) for folder in (first, second)]
+    return name if max(n) < 2 else f"{name} on {entry['model']}"
+
+
+def _other(mine: Sequence[Any], theirs: Sequence[Any], several: bool) -> bool:
+    """Whether a step was last made from something else; of several models, whether any of its steps was."""
+    if not several:
+        return bool(mine[-1] != theirs[-1])
+    return {canonical(inputs) for inputs in mine} != {canonical(inputs) for inputs in theirs}
 
 
 def _shown(value: float | None) -> str:

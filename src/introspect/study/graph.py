@@ -55,14 +55,18 @@ class Journal:
 
     store: Store
     computed: dict[str, str] = field(default_factory=dict)
-    _last: dict[str, Any] | None = None
+    _known: dict[str, list[Any]] | None = None
 
     def begin(self, name: str, inputs: Any, labels: Sequence[str]) -> None:
         """A step is about to be computed, for it was not found."""
-        if self._last is None:
-            self._last = {step.name: step.inputs for step in self.store.steps()}
-        before = self._last.get(name)
-        self.computed[name] = "never run before" if before is None else _changes(before, inputs, labels)
+        if self._known is None:
+            self._known = {}
+            for step in self.store.steps():
+                self._known.setdefault(step.name, []).append(step.inputs)
+        before = self._known.get(name, [])
+        # Several models may share a folder, and this one's own last time is what an edit is held against.
+        own = [old for old in before if _inner(old)[:1] == _inner(inputs)[:1]]
+        self.computed[name] = _changes((own or before)[-1], inputs, labels) if before else "never run before"
 
 
 def run_nodes(

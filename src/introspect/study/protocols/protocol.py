@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,7 +14,8 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from introspect._checked import raw_validate
 from introspect._notebook import short_repr
 from introspect.backend.wire import canonical
-from introspect.errors import ConfigError
+from introspect.decision import ScenarioSet
+from introspect.errors import ConfigError, ScenarioError
 from introspect.study.protocols.sections import Contexts, ControlWord, Draw, Instil, Measure, Report, Score, Section
 from introspect.study.protocols.yaml_lines import Lines, read_lines, told
 
@@ -86,11 +89,16 @@ class Protocol(Section):
         return isinstance(other, Protocol) and self.model_dump() == other.model_dump()
 
     def __hash__(self) -> int:
-        return hash(self.hash)
+        # Of the settings alone: a key of a dictionary must not change when somebody edits a scenario file.
+        return hash(canonical(self.model_dump(mode="json")))
 
     def __repr__(self) -> str:
         words = ", ".join(control.word for control in self.controls) or "no controls"
-        return short_repr(self, f"{self.name!r}, {self.hash[:19]}, {words}, seeds {list(self.seeds)}")
+        try:
+            digest = self.hash[:19]
+        except ScenarioError:
+            digest = "a scenario file that cannot be read"
+        return short_repr(self, f"{self.name!r}, {digest}, {words}, seeds {list(self.seeds)}")
 
     def __str__(self) -> str:
         return repr(self)
@@ -101,9 +109,32 @@ class Protocol(Section):
 
     @property
     def hash(self) -> str:
-        """Hash of all that matters for the result, the same for the same content however it is written."""
+        """Hash of all that matters for the result, the same for the same content however it is written.
+
+        What scenario files say counts, and not where they lie or what they are called.
+
+        Raises:
+            ScenarioError: A scenario file cannot be read.
+        """
         content = self.model_dump(mode="json", exclude={"about"})
+        for key, digest in self.contents().items():
+            section, name = key.split(".")
+            content[section][name] = digest
         return "sha256:" + hashlib.sha256(canonical(content).encode()).hexdigest()
+
+    def contents(self) -> dict[str, str]:
+        """Setting that names a scenario file -> hash of the scenarios in it.
+
+        Raises:
+            ScenarioError: One cannot be read.
+
+        Example:
+            >>> Protocol(name="mine").contents()
+            {}
+        """
+        c = self.contexts
+        named = {"contexts.file": c.file, "contexts.native_file": c.native_file}
+        return {key: _scenario_hash(path) for key, path in named.items() if path}
 
     def to_yaml(self) -> str:
         """YAML text that `from_yaml` reads back without loss: every setting, defaults too."""
@@ -176,3 +207,15 @@ class Protocol(Section):
             return made
         except ValidationError as error:
             raise ConfigError(told(error, lines, cls)) from None
+
+
+def _scenario_hash(path: str) -> str:
+    """Hash of the scenarios in a file; read again only where its text is another one."""
+    with suppress(OSError):
+        return _hash_of_text(path, Path(path).read_bytes())
+    return ScenarioSet.load(path).hash  # says why it cannot be read
+
+
+@lru_cache(maxsize=16)
+def _hash_of_text(path: str, _text: bytes) -> str:
+    return ScenarioSet.load(path).hash

@@ -11,7 +11,6 @@ from pydantic import JsonValue
 
 from introspect._version import __version__
 from introspect.backend.wire import ModelRef, canonical
-from introspect.decision import ScenarioSet
 from introspect.store.keys import step_key
 from introspect.study.protocols import Protocol, backend_ref
 from introspect.study.protocols.sections import Section
@@ -35,7 +34,7 @@ class StudyOrder(Section):
         seed: The seed.
         condition: The condition.
         protocol: The condition's protocol, with this seed.
-        content: Hash of the protocol with the contents of scenario files in place of their names, where it names any.
+        content: The protocol's hash, taken where the sweep was begun.
         out: Folder of the sweep.
         lane: Folder of the lane in it.
         resources: What it uses.
@@ -48,7 +47,7 @@ class StudyOrder(Section):
     seed: int
     condition: str
     protocol: Protocol
-    content: str = ""
+    content: str
     out: str
     lane: str
     resources: Resources
@@ -61,7 +60,7 @@ class StudyOrder(Section):
     @property
     def step(self) -> tuple[str, JsonValue, int]:
         """Name, inputs and version of the step that it is in the sweep's store."""
-        return f"study {self.title}", [self.model.identity(), self.seed, self.content or self.protocol.hash], VERSION
+        return f"study {self.title}", [self.model.identity(), self.seed, self.content], VERSION
 
     @property
     def key(self) -> str:
@@ -81,19 +80,6 @@ class Lane:
 
     folder: str
     orders: tuple[StudyOrder, ...]
-
-
-def _content(protocol: Protocol) -> str:
-    """What a protocol says, wherever its scenario files lie and whatever they are called; "" where it has none.
-
-    Raises:
-        ScenarioError: A file cannot be read.
-    """
-    named = {key: path for key in ("file", "native_file") if (path := getattr(protocol.contexts, key))}
-    if not named:
-        return ""
-    told = {key: ScenarioSet.load(path).hash for key, path in named.items()}
-    return protocol.model_copy(update={"contexts": protocol.contexts.model_copy(update=told)}).hash
 
 
 def lanes_of(sweep: Sweep, out: Path | str) -> tuple[Lane, ...]:
@@ -118,7 +104,7 @@ def lanes_of(sweep: Sweep, out: Path | str) -> tuple[Lane, ...]:
                 orders.append(
                     StudyOrder(
                         introspect=__version__, sweep=digest_of_all, backend=model.backend, model=ref, seed=seed,
-                        condition=name, protocol=mine, content=_content(mine), out=folder, lane=lane,
+                        condition=name, protocol=mine, content=mine.hash, out=folder, lane=lane,
                         resources=sweep.resources_of(model),
                     )
                 )  # fmt: skip

@@ -204,12 +204,14 @@ class SweepRun:
         known = store.manifest.get("sweep")
         if known is not None and known["name"] != self.sweep.name:
             raise StoreError(f"{self.folder} holds the sweep {known['name']!r}; give another folder with --out")
+        # As the orders say it: a scenario file may be edited while studies run.
+        digest = self._lanes[0].orders[0].sweep
         store.manifest["sweep"] = {
-            "name": self.sweep.name, "hash": self.sweep.hash, "introspect": __version__,
+            "name": self.sweep.name, "hash": digest, "introspect": __version__,
             "settings": self.sweep.model_dump(mode="json"),
             "orders": [[o.title, o.key, o.lane] for lane in self._lanes for o in lane.orders],
         }  # fmt: skip
-        write_text(self.folder / MARK, json.dumps({"name": self.sweep.name, "hash": self.sweep.hash}) + "\n")
+        write_text(self.folder / MARK, json.dumps({"name": self.sweep.name, "hash": digest}) + "\n")
 
     def _gather(self, store: Store) -> None:
         """Steps and tables of all lanes, and where the sweep says so every reply too."""

@@ -136,7 +136,7 @@ class Sweep(Section):
         return isinstance(other, Sweep) and self.model_dump() == other.model_dump()
 
     def __hash__(self) -> int:
-        return hash(self.hash)
+        return hash(canonical(self.model_dump(mode="json")))
 
     @property
     def n_studies(self) -> int:
