@@ -6,7 +6,9 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import torch
 
 from introspect.errors import BackendError, MissingExtraError
 
-__all__ = ["AdapterSeat", "folder_hash", "save_folder", "verify_adapter"]
+__all__ = ["AdapterSeat", "folder_hash", "intact", "load_adapter", "save_folder", "verify_adapter"]
 
 _MERGE_LIMIT = 2_000_000_000  # parameters; above it the copy of the plain weights costs more than merging saves
 
@@ -75,6 +77,74 @@ def save_folder(parent: Path, write: Callable[[Path], None]) -> tuple[str, Path]
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+@contextmanager
+def intact(model: Any) -> Iterator[None]:
+    """A change of a network happens whole or not at all: after an error inside, its modules are those that it had.
+
+    Modules, parameters and settings are put back by reference, which costs no copy; numbers that were overwritten in
+    place are for the caller to put back.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+        >>> before = network[0]
+        >>> try:
+        ...     with intact(network):
+        ...         network[0] = torch.nn.Identity()
+        ...         raise OSError
+        ... except OSError:
+        ...     network[0] is before
+        True
+    """
+    held = [(module, module.training, *(dict(getattr(module, kind)) for kind in _HELD)) for module in model.modules()]
+    grads = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    config = getattr(model, "config", None)
+    own, settings = set(vars(model)), dict(vars(config)) if config is not None else {}
+    try:
+        yield
+    except BaseException:
+        for module, training, *parts in held:
+            module.training = training
+            for kind, part in zip(_HELD, parts, strict=True):
+                now = getattr(module, kind)
+                now.clear()
+                now.update(part)
+        for parameter, wanted in grads:
+            parameter.requires_grad_(wanted)
+        for name in set(vars(model)) - own:
+            delattr(model, name)
+        if config is not None:
+            vars(config).clear()
+            vars(config).update(settings)
+        raise
+
+
+_HELD = ("_modules", "_parameters", "_buffers", "_forward_hooks", "_forward_pre_hooks")
+
+
+def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
+    """The model wearing the adapter of a folder, in place; where that fails, the model is as it was.
+
+    Raises:
+        BackendError: The files cannot be read, do not fit the model, or lack weights that the adapter should have.
+        MissingExtraError: PEFT is not installed.
+    """
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise MissingExtraError("peft", "local") from error
+    try:
+        with intact(model), warnings.catch_warnings():
+            # PEFT warns of weights that it did not find and goes on with random ones.
+            warnings.filterwarnings("error", message=".*missing adapter keys", category=UserWarning)
+            return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+    except Exception as error:  # a damaged file makes the libraries below raise nearly anything
+        told = " ".join(str(error).split())
+        raise BackendError(
+            f"the adapter in {folder} cannot be put on its base model ({type(error).__name__}: {told:.300}); give the "
+            "folder that its training wrote, with the base that it was trained on"
+        ) from error
+
+
 class AdapterSeat:
     """Puts adapters on one loaded model, one at a time.
 
@@ -109,29 +179,35 @@ class AdapterSeat:
 
     def _put_on(self, folder: Path, digest: str) -> None:
         verify_adapter(folder, digest)
-        try:
-            from peft import PeftModel
-            from peft.tuners.tuners_utils import BaseTunerLayer
-        except ImportError as error:
-            raise MissingExtraError("peft", "local") from error
         names = {id(p): name for name, p in self._plain.named_parameters()}
-        try:
-            tuned = PeftModel.from_pretrained(self._plain, str(folder))
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise BackendError(f"the adapter in {folder} does not fit its base model: {error}") from error
-        tuned.eval().requires_grad_(False)
+        with intact(self._plain):
+            tuned = load_adapter(self._plain, folder)
+            tuned.eval().requires_grad_(False)
+            # Whole modules that an adapter brings along cannot be put back from a copy of the weights they replace.
+            if not self._merge or tuned.active_peft_config.modules_to_save:
+                self._beside = tuned
+            else:
+                self._merge_in(tuned, names)
         self._worn = (folder, digest)
-        # Whole modules that an adapter brings along cannot be put back from a copy of the weights they replace.
-        if not self._merge or tuned.active_peft_config.modules_to_save:
-            self._beside = tuned
-            return
-        self._copies = {
-            names[id(parameter)]: _compact(parameter)
+
+    def _merge_in(self, tuned: Any, names: dict[int, str]) -> None:
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        changed = [
+            parameter
             for layer in tuned.modules()
             if isinstance(layer, BaseTunerLayer)
             for parameter in layer.get_base_layer().parameters()
-        }
-        self._plain = tuned.merge_and_unload()
+        ]
+        copies = {names[id(parameter)]: _compact(parameter) for parameter in changed}
+        try:
+            self._plain = tuned.merge_and_unload()
+        except BaseException:
+            with torch.no_grad():
+                for parameter in changed:
+                    parameter.copy_(copies[names[id(parameter)]])
+            raise
+        self._copies = copies
 
     def _take_off(self) -> None:
         if self._beside is not None:

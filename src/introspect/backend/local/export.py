@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from introspect.backend.local.adapters import verify_adapter
+from introspect.backend.local.adapters import load_adapter, verify_adapter
 from introspect.backend.local.bases import Weights, load_codec, load_model, pick_dtype, weights_of
 from introspect.backend.wire import ModelRef
 from introspect.errors import BackendError, MissingExtraError
@@ -113,11 +113,7 @@ def _whole(weights: Weights, dtype: torch.dtype) -> Any:
     if weights.adapter is not None:
         if weights.digest is not None:
             verify_adapter(weights.adapter, weights.digest)
-        try:
-            from peft import PeftModel
-        except ImportError as error:
-            raise MissingExtraError("peft", "local") from error
-        model = PeftModel.from_pretrained(model, str(weights.adapter)).merge_and_unload()
+        model = load_adapter(model, weights.adapter).merge_and_unload()
     return model.to(dtype)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from pydantic import JsonValue
 
-from introspect.backend.local.adapters import verify_adapter
+from introspect.backend.local.adapters import intact, load_adapter, verify_adapter
 from introspect.backend.local.bases import Weights
 from introspect.backend.training import TrainingSpec
 from introspect.backend.wire import ModelRef
@@ -17,17 +17,18 @@ __all__ = ["alpha_of", "with_lora"]
 
 
 def with_lora(plain: Any, base: ModelRef, weights: Weights, spec: TrainingSpec, extra: dict[str, Any]) -> Any:
-    """The network wearing what is to be trained; the plain one is changed in place until the adapter is unloaded.
+    """The network wearing what is to be trained; the plain one is changed in place until the adapter is unloaded, and
+    not at all where that fails.
 
     Raises:
         TrainingError: The base wears an adapter of another shape, or LoRA cannot be put on it.
-        BackendError: The adapter's files are not those that the reference names.
+        BackendError: The adapter's files are not those that the reference names, or cannot be loaded.
     """
-    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft import LoraConfig, get_peft_model
 
     if weights.adapter is not None and weights.digest is not None:
         verify_adapter(weights.adapter, weights.digest)
-        model = PeftModel.from_pretrained(plain, str(weights.adapter), is_trainable=True)
+        model = load_adapter(plain, weights.adapter, trainable=True)
         worn = model.active_peft_config
         if (worn.r, worn.lora_alpha) != (spec.lora_rank, alpha_of(spec)):
             model.unload().requires_grad_(False)
@@ -46,7 +47,8 @@ def with_lora(plain: Any, base: ModelRef, weights: Weights, spec: TrainingSpec, 
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(plain, config)
+        with intact(plain):
+            return get_peft_model(plain, config)
     except ValueError as error:
         raise TrainingError(f"LoRA cannot be put on {base}: {error}") from error
 

@@ -18,7 +18,7 @@ import torch
 from pydantic import JsonValue
 
 from introspect.backend.local import checkpoints
-from introspect.backend.local.adapters import save_folder
+from introspect.backend.local.adapters import load_adapter, save_folder
 from introspect.backend.local.bases import (
     Weights,
     acquire,
@@ -171,14 +171,14 @@ class TransformersTrainer:
     def _trainable(self, base: ModelRef, weights: Weights, spec: TrainingSpec, extra: dict[str, Any]) -> Iterator[Any]:
         """The network with what is to be trained of it; the resident base is as it was when the block ends."""
         try:
-            from peft import PeftModel
+            import peft  # noqa: F401
         except ImportError as error:
             raise MissingExtraError("peft", "local") from error
         if spec.method == "full":
             # All weights at once need a copy of their own, and float32: in bfloat16 a small update rounds to none.
             model = load_model(weights, self._device, torch.float32)
             if weights.adapter is not None:
-                model = PeftModel.from_pretrained(model, str(weights.adapter)).merge_and_unload()
+                model = load_adapter(model, weights.adapter).merge_and_unload()
             yield model.requires_grad_(True)
             return
         resident = acquire(
