@@ -102,7 +102,7 @@ def test_an_id_used_twice_is_refused():
         (GOOD.replace("    chooser: Ada\n", ""), "scenario 'k1': field 'chooser' is missing"),
         (GOOD.replace("id: k1", "id: [k1]"), "id: input should be a valid string"),
         (GOOD.replace("- id: k1", "- idd: k1"), "scenario number 1"),
-        (GOOD.replace("low: 0, high: 10", "low: 0, high: 10, low: 5"), "key 'low' is given twice"),
+        (GOOD.replace("low: 0, high: 10", "low: 0, high: 10, low: 5"), "'low' is given twice; keep one"),
         (GOOD + GOOD.split("scenarios:\n")[1], "scenario id 'k1' is used twice"),
         (GOOD.replace("scenarios:", "contexts:"), 'a mapping with "scenarios", got keys contexts'),
         ("scenarios: 3", "expected a list of scenarios, got int"),

@@ -57,12 +57,9 @@ def load_prices(path: Path | str) -> dict[str, Price]:
     Raises:
         ConfigError: The file cannot be read, or an entry is no price.
     """
-    import yaml
+    from introspect._yaml import load_yaml_file
 
-    try:
-        table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"the price table {path} cannot be read: {error}") from None
+    table = load_yaml_file(path, "the price table")
     if not isinstance(table, dict):
         raise ConfigError(f"the price table {path} must map model names to prices, got a {type(table).__name__}")
     prices = {}

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from introspect._yaml import load_yaml
 from introspect.decision.scenario import DecisionScenario
 from introspect.errors import ScenarioError
 
@@ -70,20 +69,9 @@ def read_yaml(text: str, source: str) -> Any:
     """Plain data from YAML.
 
     Raises:
-        ScenarioError: It is not YAML, asks for more than plain data, or gives a key twice.
+        ScenarioError: It is not YAML, asks for more than plain data, gives a key twice, or has aliases without end.
     """
-    try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-        try:
-            node = loader.get_single_node()
-            twice = _duplicate_key(node)
-            if not twice:
-                return None if node is None else loader.construct_document(node)
-        finally:
-            loader.dispose()
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ScenarioError(f"{source}: not readable as YAML: {' '.join(str(error).split())}") from None
-    raise ScenarioError(f"{source}: {twice}")
+    return load_yaml(text, source, ScenarioError)
 
 
 def is_json(path: Path) -> bool:
@@ -108,22 +96,3 @@ def _plain(scenario: DecisionScenario) -> dict[str, Any]:
             if field in axis and float(axis[field]).is_integer() and abs(axis[field]) < 2**53:
                 axis[field] = int(axis[field])
     return row
-
-
-def _duplicate_key(root: Any) -> str | None:
-    """YAML keeps the last of two equal keys and says nothing; a lost attribute should be said."""
-    todo, seen = [root], set()
-    while todo:
-        node = todo.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            for key in keys:
-                if keys.count(key) > 1:
-                    return f"key {key!r} is given twice in line {node.start_mark.line + 1} or below"
-            todo += [value for _, value in node.value]
-        elif isinstance(node, yaml.SequenceNode):
-            todo += node.value
-    return None

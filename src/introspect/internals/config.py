@@ -9,6 +9,7 @@ import yaml
 from pydantic import ConfigDict, Field
 
 from introspect._checked import Checked
+from introspect._yaml import load_yaml_file
 from introspect.backend.training import TrainingSpec
 from introspect.errors import ConfigError
 from introspect.internals.ablation import AblationSpec
@@ -77,10 +78,7 @@ class InternalsConfig(Checked):
         Raises:
             ConfigError: It cannot be read, or a setting is wrong; the message names it.
         """
-        try:
-            found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"the settings in {path} cannot be read: {error}") from error
+        found = load_yaml_file(path, "the settings in")
         if not isinstance(found, dict):
             raise ConfigError(f"{path} must map settings to values, for example: task: planted")
         return cls.of({**found, **changes})

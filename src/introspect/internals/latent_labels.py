@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
+from introspect._yaml import load_yaml_file
 from introspect.errors import ConfigError
 from introspect.internals.corpus import TokenStreams
 from introspect.internals.dictionary import Dictionary
@@ -141,10 +141,10 @@ def labels_from_file(path: Path | str) -> list[LatentLabel]:
     Raises:
         ConfigError: It is something else.
     """
+    found = load_yaml_file(path, "the labels in")
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         return [LatentLabel(int(k), str(v), "file", float("nan"), float("nan")) for k, v in found.items()]
-    except (OSError, yaml.YAMLError, AttributeError, ValueError, TypeError) as error:
+    except (AttributeError, ValueError, TypeError) as error:
         raise ConfigError(f"{path} does not map numbers of latents to labels: {error}") from error
 
 

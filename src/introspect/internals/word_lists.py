@@ -8,8 +8,7 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-
+from introspect._yaml import load_yaml, load_yaml_file
 from introspect.errors import ConfigError, MissingExtraError
 
 __all__ = ["Fact", "Relation", "facts", "word_lists"]
@@ -18,7 +17,7 @@ __all__ = ["Fact", "Relation", "facts", "word_lists"]
 @lru_cache(maxsize=1)
 def _shipped() -> dict[str, tuple[str, ...]]:
     text = (files("introspect.internals") / "data" / "word_lists.yaml").read_text(encoding="utf-8")
-    return {str(k): tuple(map(str, v)) for k, v in yaml.safe_load(text).items()}
+    return {str(k): tuple(map(str, v)) for k, v in load_yaml(text, "the shipped word lists").items()}
 
 
 def word_lists(path: Path | str | None = None) -> Mapping[str, tuple[str, ...]]:
@@ -36,10 +35,7 @@ def word_lists(path: Path | str | None = None) -> Mapping[str, tuple[str, ...]]:
     """
     if path is None:
         return _shipped()
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"the word lists in {path} cannot be read: {error}") from error
+    found = load_yaml_file(path, "the word lists in")
     if not isinstance(found, dict) or not all(isinstance(v, list) and len(v) > 3 for v in found.values()):
         raise ConfigError(f"{path} must map each kind to a list of at least four words")
     return {str(k): tuple(map(str, v)) for k, v in found.items()}

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from introspect._checked import did_you_mean, known_at, place_of
+from introspect._yaml import load_yaml_lines
 from introspect.errors import ConfigError
 
 __all__ = ["Lines", "read_lines", "told"]
@@ -41,39 +41,12 @@ def read_lines(text: str, source: str) -> tuple[Any, Lines]:
     """Plain data from YAML, and the line of every key.
 
     Raises:
-        ConfigError: Not YAML, more than plain data, or a key given twice; the line is named.
+        ConfigError: Not YAML, more than plain data, a key given twice, or aliases without end; the line is named.
     """
-    loader = yaml.SafeLoader(text)
-    at: dict[Path, int] = {}
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            raise ConfigError(f"{source} is empty: a protocol has at least a name")
-        _walk(node, (), at, source)
-        return loader.construct_document(node), Lines(at, source)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{source}{line}: not readable as YAML: {error.problem or error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{source}: not readable as YAML: {' '.join(str(error).split())}") from None
-    finally:
-        loader.dispose()
-
-
-def _walk(node: yaml.Node, path: Path, at: dict[Path, int], source: str) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*path, str(key.value))
-            if here in at:
-                raise ConfigError(f"{source}, line {key.start_mark.line + 1}: {key.value!r} is given twice; keep one")
-            at[here] = key.start_mark.line + 1
-            _walk(value, here, at, source)
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            at[(*path, number)] = value.start_mark.line + 1
-            _walk(value, (*path, number), at, source)
+    data, at = load_yaml_lines(text, source)
+    if data is None:
+        raise ConfigError(f"{source} is empty: a protocol has at least a name")
+    return data, Lines(at, source)
 
 
 def told(error: ValidationError, lines: Lines, model: type[BaseModel]) -> str:
