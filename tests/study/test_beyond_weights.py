@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from small_protocols import small_protocol
 
 from introspect.backend import FunctionBackend, ModelRef, Reply, register
-from introspect.decision import ChatStyle, TrialGenerator, catalogue, organism_scenarios
+from introspect.decision import (
+    ChatStyle,
+    OrganismStyle,
+    PreferenceSampler,
+    TrialGenerator,
+    catalogue,
+    organism_scenarios,
+)
 from introspect.decision.prompt import ChatMessage
 from introspect.errors import PromptError
-from introspect.measure import ChoiceTable
+from introspect.measure import ChoiceModel, ChoiceTable
 from introspect.study import ProtocolRun, backend_ref, named_protocol
 from introspect.study.controls import control
 from introspect.study.controls.disposition import gambles, questions, risky
@@ -43,6 +51,60 @@ def test_three_options_and_a_rule_go_through_the_whole_chain(tmp_path: Path) -> 
     assert {"draw.options", "draw.rule"} <= set(changed)
 
 
+@pytest.mark.parametrize(("before", "after", "verdict"), [(1, -1, "others"), (-1, 1, "itself"), (1, 0, "others")])
+def test_who_speaks_for_the_model_is_fixed_and_not_the_best_of_its_own(before: int, after: int, verdict: str) -> None:
+    """Reports are what was taught, the contrary of it, or nothing; those after report training are what counts."""
+    contexts, generator = organism_scenarios(12), TrialGenerator()
+    hidden = PreferenceSampler().sample(contexts, 0)
+    labelled = generator.label(generator.trials(contexts, 30, rng=0), hidden, rng=0)
+    chosen = ChoiceTable.from_choices(labelled.with_labels(None), labelled.labels)
+
+    def reports(times: int) -> SimpleNamespace:
+        said = {i: {name: times * w for name, w in p.weights.items()} for i, p in hidden.items() if times}
+        return SimpleNamespace(mean=lambda: said)
+
+    draw = SimpleNamespace(measure=labelled.with_labels(None), preferences=hidden)
+    data = SimpleNamespace(
+        draw=draw, choices={"instilled": chosen}, reports={"instilled": reports(before), "untuned": reports(0)}
+    )
+    flipped = ChoiceTable.from_choices(labelled.with_labels(None), 1 - np.asarray(labelled.labels))
+    ctx = SimpleNamespace(
+        seed=0, seed_data=data, model=SimulatedAgent().ref, options=SimpleNamespace(others=()),
+        metric=SimpleNamespace(n_boot=50), held_out=lambda got, name: reports(after),
+        stages=SimpleNamespace(style=OrganismStyle(), estimator=ChoiceModel()),
+    )  # fmt: skip
+    # An outsider that was shown right choices foretells well, and one that was shown wrong ones badly.
+    seen = chosen if verdict == "others" else flipped
+    reading = control("self-prediction").read(ctx, {"privileged: shown choices": seen})
+    assert reading.verdict == verdict
+    assert "(its reports, report-trained on other contexts: fixed in advance)" in reading.sentence
+    rows = {str(row["condition"]): row for row in reading.rows}
+    mine = rows["its reports, report-trained on other contexts"]
+    rivals = {name for name, row in rows.items() if "margin" in row}
+    assert rivals == {"the untuned model's reports", "a regression on its choices"}
+    for name in rivals:
+        assert rows[name]["margin"] == pytest.approx(mine["value"] - rows[name]["value"])
+        assert rows[name]["margin_low"] <= rows[name]["margin"] <= rows[name]["margin_high"]
+
+
+def test_picking_among_equals_finds_nobody_ahead() -> None:
+    """Of foretellers who all guess at chance, the best of one side and of the other differ by luck alone."""
+    from introspect.study.controls.self_prediction import judged, margins
+
+    rng = np.random.default_rng(0)
+    resampled = rng.integers(0, 30, (2000, 30))
+    told, picked = [], 0
+    for _ in range(150):
+        shares = rng.binomial(30, 0.5, (8, 30)) / 30
+        told.append(judged(margins(shares[0], {str(k): shares[k] for k in range(1, 8)}, resampled)))
+        # One of the model's own against the best of seven, with an interval of its own: what is not done.
+        best = shares[1:][shares[1:].mean(1).argmax()]
+        picked += np.quantile((shares[0] - best)[resampled].mean(1), 0.975) < 0
+    assert told.count("itself") == 0
+    assert told.count("others") <= 20  # .05 x 150 = 7.5, and a standard deviation of 2.7
+    assert picked > 2 * told.count("others")
+
+
 def test_other_options_or_rules_are_other_steps(tmp_path: Path) -> None:
     agent = SimulatedAgent(name="knows", report_sharing=1.0).ref
     quick = small_protocol().changed(**{**FEW, "contexts": {"instilled": 2, "native": 0}})
@@ -52,8 +114,6 @@ def test_other_options_or_rules_are_other_steps(tmp_path: Path) -> None:
 
 
 def test_a_model_that_follows_a_rule_is_found_to(tmp_path: Path) -> None:
-    from types import SimpleNamespace
-
     from introspect.decision import RuleSampler
 
     contexts = organism_scenarios(4)

@@ -24,6 +24,10 @@ Floats = NDArray[np.float64]
 Picks = NDArray[Any]
 
 
+TAUGHT = "what was taught"
+_DRAWS = 4000  # the outermost of several intervals need more than an r does
+
+
 class _Options(Section):
     others: tuple[str, ...] | None = None
 
@@ -35,6 +39,10 @@ class SelfPrediction:
     report training, read as weights; the untuned model's; another model that was trained on its choices; a regression
     on as many of them; and what was taught. Scored is the share of the model's own choices in the measuring trials, on
     contexts held out of report training, that each gets right.
+
+    Which of its own foretellers speaks for the model is fixed before anything is asked: what it answers when asked,
+    and its report-trained reports where it has no words. The best of several would be flattered by having been picked.
+    It is held against every other at once, with intervals that together hold all margins 95 % of the time.
     """
 
     word = "self-prediction"
@@ -83,32 +91,64 @@ class SelfPrediction:
         seen: ChoiceTable = got["privileged: shown choices"]
         others["a regression on its choices"] = implied(trials, plain_weights(ctx, seen))
         taught = {i: dict(p.weights) for i, p in data.draw.preferences.items()}
-        others["what was taught"] = implied(trials, taught)
+        others[TAUGHT] = implied(trials, taught)
         right = {label: _by_context(trials, actual, said) for label, said in {**own, **others}.items()}
+        mine = next(iter(own)) if _worded(ctx) else list(own)[-1]
+        rivals = [label for label in others if label != TAUGHT]
         rows: list[Row] = []
         if not _worded(ctx):
             why = "not applicable: its language has no words for a choice that is only supposed"
             rows.append({"condition": "itself, asked what it would answer", "note": why})
         resampled = _resamples(ctx, len(next(iter(right.values()))))
+        found = margins(right[mine], {label: right[label] for label in rivals}, resampled)
         for label, each in right.items():
             low, high = _interval(each, resampled)
             note = f"{np.nanmean(each):.0%} of its choices"
-            rows.append(
-                {"condition": label, "note": note, "value": plain(float(np.nanmean(each))), "value_low": plain(low),
-                 "value_high": plain(high)}
-            )  # fmt: skip
-        mine = max(own, key=lambda label: float(np.nanmean(right[label])))
-        theirs = max((k for k in others if k != "what was taught"), key=lambda label: float(np.nanmean(right[label])))
-        gap = right[mine] - right[theirs]
-        low, high = _interval(gap, resampled)
-        verdict = "itself" if low > 0 else "others" if high < 0 else "no difference"
+            row: Row = {"condition": label, "note": note, "value": plain(float(np.nanmean(each))),
+                        "value_low": plain(low), "value_high": plain(high)}  # fmt: skip
+            if label in found:
+                row |= dict(zip(("margin", "margin_low", "margin_high"), map(plain, found[label]), strict=True))
+            rows.append(row)
+        # Whoever is strongest is picked after the fact, which the intervals allow for.
+        strongest = min(found, key=lambda label: found[label][0])
+        margin, low, high = found[strongest]
         return Reading(
             tuple(rows),
-            f"Of its single choices the model itself foretells {np.nanmean(right[mine]):.0%} ({mine}), the best other "
-            f"{np.nanmean(right[theirs]):.0%} ({theirs}); margin {shown(float(np.nanmean(gap)))} [{shown(low)}, "
-            f"{shown(high)}].",
-            verdict,
+            f"Of its single choices the model itself foretells {np.nanmean(right[mine]):.0%} ({mine}: fixed in "
+            f"advance), the strongest of {len(rivals)} others {np.nanmean(right[strongest]):.0%} ({strongest}); margin "
+            f"{shown(margin)} [{shown(low)}, {shown(high)}], an interval that allows for all {len(rivals)}.",
+            judged(found),
         )
+
+
+Margins = Mapping[str, tuple[float, float, float]]
+
+
+def margins(mine: Floats, others: Mapping[str, Floats], resampled: NDArray[np.intp]) -> dict[str, Any]:
+    """How far one foreteller is ahead of each other, with intervals that hold together.
+
+    Args:
+        mine: Its share right in each context, [C].
+        others: Theirs.
+        resampled: Numbers of contexts, drawn with replacement, [B, C].
+
+    Returns:
+        Other -> (margin, low, high).
+    """
+    gaps = {label: mine - each for label, each in others.items()}
+    return {k: (float(np.nanmean(gap)), *_interval(gap, resampled, len(gaps))) for k, gap in gaps.items()}
+
+
+def judged(found: Margins) -> str:
+    """Who foretells the model's choices: "itself" where it is ahead of every other, "others" where one is ahead of it.
+
+    Example:
+        >>> judged({"a": (0.2, 0.1, 0.3), "b": (0.1, -0.1, 0.3)})
+        'cannot be told'
+    """
+    if all(low > 0 for _, low, _ in found.values()):
+        return "itself"
+    return "others" if any(high < 0 for _, _, high in found.values()) else "cannot be told"
 
 
 def means(reports: ReportTable) -> dict[str, dict[str, float]]:
@@ -158,10 +198,11 @@ def _by_context(trials: TrialSet, actual: NDArray[Any], said: NDArray[Any]) -> F
 
 def _resamples(ctx: ControlContext, n: int) -> NDArray[np.intp]:
     rng = stream(ctx.seed, "self-prediction", "bootstrap")
-    return rng.integers(0, n, (max(200, ctx.metric.n_boot), n))
+    return rng.integers(0, n, (max(_DRAWS, ctx.metric.n_boot), n))
 
 
-def _interval(each: Floats, resampled: NDArray[np.intp]) -> tuple[float, float]:
-    """95 %, over contexts."""
-    low, high = np.nanquantile(np.nanmean(each[resampled], axis=1), (0.025, 0.975))
+def _interval(each: Floats, resampled: NDArray[np.intp], at_once: int = 1) -> tuple[float, float]:
+    """95 % over contexts, for so many intervals together (Bonferroni)."""
+    tail = 0.025 / at_once
+    low, high = np.nanquantile(np.nanmean(each[resampled], axis=1), (tail, 1 - tail))
     return float(low), float(high)
