@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from small_sweeps import findings, finished, small_sweep
 
-from introspect.errors import BackendError, StoreError
+from introspect.errors import BackendError, ConfigError, StoreError
 from introspect.store import Store
 from introspect.study.sweeps import SweepResult, SweepRun, executor, read_sweep, worker
 from introspect.study.sweeps.lanes import lanes_of
@@ -169,6 +169,29 @@ def test_a_study_is_told_of_its_server_and_processes_and_nobody_else(tmp_path: P
 
 
 NAMES = ("INTROSPECT_VLLM_URL", "INTROSPECT_PROCESSES")
+
+
+def test_a_study_in_this_process_leaves_its_caller_s_threads_as_they_were(tmp_path: Path, monkeypatch) -> None:
+    import torch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        one = small_sweep().model_copy(update={"seeds": (0,), "conditions": {"two": {}}})
+        (told,) = SweepRun(one, tmp_path).run(executor("here")).studies.values()
+        assert told["threads"] == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_waiting_for_nodes_is_for_clusters_that_grow() -> None:
+    with pytest.raises(ConfigError, match="--wait-for-nodes is how many seconds a Ray cluster may take"):
+        executor("local", 1, patience=5.0)
 
 
 def test_a_folder_holds_one_sweep(tmp_path: Path, alone: SweepResult) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -11,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from small_sweeps import findings, finished
 
 from introspect.store import Store
@@ -142,6 +147,76 @@ def test_what_no_node_has_room_for_is_refused(cluster: Any) -> None:
         made.check([Resources(cpus=1)])
         with pytest.raises(ConfigError, match="no node of the cluster has 1 cores, 1 GPUs"):
             made.check([Resources(gpus=1)])
+
+
+def test_a_cluster_that_grows_is_waited_for(tmp_path: Path, cluster: Any, caplog: pytest.LogCaptureFixture) -> None:
+    cluster.add_node(num_cpus=1)
+    later = threading.Thread(target=lambda: (time.sleep(3), cluster.add_node(num_cpus=2, num_gpus=1)))
+    made = executor("ray", address=cluster.address, patience=300.0)
+    with made:
+        later.start()
+        made.check([Resources(cpus=1), Resources(cpus=2, gpus=1)])
+        later.join()
+        assert "waiting up to 300 s for nodes with 2 cores, 1 GPUs and 0 GB of memory" in caplog.text
+        made.check([Resources(cpus=2, gpus=1)])
+    assert len(caplog.records) == 1
+
+
+def test_a_cluster_that_does_not_grow_is_given_up_in_one_line(cluster: Any) -> None:
+    from introspect.errors import ConfigError
+
+    cluster.add_node(num_cpus=1)
+    patient = executor("ray", address=cluster.address, patience=2.0)
+    with pytest.raises(ConfigError, match=r"no node of the cluster has 1 cores, 1 GPUs .* after 2 s of waiting; see"):
+        patient.check([Resources(gpus=1)])
+    assert not ray.is_initialized()
+    with pytest.raises(ConfigError, match="--wait-for-nodes is for a cluster that grows"):
+        executor("ray", patience=2.0)
+
+
+def test_an_autoscaler_is_seen_and_its_nodes_are_waited_for_unasked(grows: str) -> None:
+    from introspect.errors import ConfigError
+
+    made = executor("ray", address=grows)
+    with made:
+        made.check([Resources(cpus=3)])
+        assert any(node["Resources"].get("CPU") == 3 for node in ray.nodes())
+    # What no kind of node has is asked for in vain.
+    with pytest.raises(ConfigError, match="after 5 s of waiting"):
+        executor("ray", address=grows, patience=5.0).check([Resources(cpus=64)])
+
+
+@pytest.fixture
+def grows(tmp_path: Path) -> Iterator[str]:
+    """A head without cores, and Ray's own autoscaler, which adds nodes of three cores in processes of this machine."""
+    from ray.autoscaler._private import fake_multi_node
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = yaml.safe_load((Path(fake_multi_node.__path__[0]) / "example.yaml").read_text())
+    config["available_node_types"] = {
+        "three": {"resources": {"CPU": 3}, "node_config": {}, "min_workers": 0, "max_workers": 1},
+        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+    }
+    (tmp_path / "grows.json").write_text(json.dumps(config))
+    environment = {
+        **os.environ, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_USAGE_STATS_ENABLED": "0",
+    }  # fmt: skip
+    head = subprocess.Popen(
+        [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=0", f"--port={port}",
+         "--node-ip-address=127.0.0.1", "--include-dashboard=false", "--dashboard-agent-listen-port=0",
+         "--disable-usage-stats", f"--autoscaling-config={tmp_path / 'grows.json'}"],
+        env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    for _ in range(300):
+        with socket.socket() as door:
+            if head.poll() is not None or door.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(1)
+    yield f"127.0.0.1:{port}"
+    os.killpg(head.pid, signal.SIGTERM)
+    head.wait(60)
 
 
 def test_a_cluster_of_our_own_ends_where_no_study_would_ever_find_room() -> None:

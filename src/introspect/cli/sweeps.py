@@ -23,6 +23,13 @@ def add_parser(commands: Any) -> None:
     sweep.add_argument("--executor", default="local", metavar="NAME", help="local, ray or here")
     sweep.add_argument("--workers", type=int, metavar="N", help="studies at the same time (default: one a core)")
     sweep.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster, or auto; else a local one is started")
+    sweep.add_argument(
+        "--wait-for-nodes",
+        type=float,
+        metavar="SECONDS",
+        help="how long a Ray cluster may take to add nodes that it has not yet (default: 900 where its autoscaler is "
+        "seen, else not at all)",
+    )
     sweep.add_argument("--out", metavar="DIR", help="folder that all workers see (default introspect-sweep)")
     sweep.add_argument("--dry-run", action="store_true", help="say what would be run, and on what")
     sweep.add_argument("--json", action="store_true", help="print one JSON object instead of text")
@@ -33,7 +40,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from introspect.study.sweeps import Sweep, SweepRun, executor
 
     sweep = Sweep.load(options.sweep)
-    made = executor(options.executor, options.workers, options.address)
+    made = executor(options.executor, options.workers, options.address, options.wait_for_nodes)
     running = SweepRun(sweep, options.out or "introspect-sweep")
     if options.dry_run:
         print(

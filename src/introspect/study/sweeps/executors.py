@@ -56,7 +56,9 @@ class Executor(Protocol):
     ) -> None: ...
 
 
-def executor(name: str, workers: int | None = None, address: str | None = None) -> Executor:
+def executor(
+    name: str, workers: int | None = None, address: str | None = None, patience: float | None = None
+) -> Executor:
     """An executor by its name.
 
     Args:
@@ -65,6 +67,7 @@ def executor(name: str, workers: int | None = None, address: str | None = None) 
             started where no other is named. By default what this machine has cores for.
         address: Of a Ray cluster: "auto" for the one that this machine belongs to, ``ray://host:10001``, or
             ``host:6379``.
+        patience: Seconds to wait for nodes that a Ray cluster has yet to add; see `RayExecutor`.
 
     Raises:
         ConfigError: There is none of that name, or settings of another one are given.
@@ -79,11 +82,16 @@ def executor(name: str, workers: int | None = None, address: str | None = None) 
         raise ConfigError(f"--workers must be 1 or more, got {workers}")
     if address is not None and name != "ray":
         raise ConfigError(f"--address names a Ray cluster; the executor is {name!r}: give --executor ray")
+    if patience is not None and (name != "ray" or not patience >= 0):
+        raise ConfigError(
+            f"--wait-for-nodes is how many seconds a Ray cluster may take to add nodes; got {patience:g} for the "
+            f"executor {name!r}"
+        )
     made: Any
     if name == "ray":
         from introspect.study.sweeps.on_ray import RayExecutor
 
-        made = RayExecutor(workers, address)
+        made = RayExecutor(workers, address, patience)
     elif name == "here":
         from introspect.study.sweeps.local import HereExecutor
 

@@ -19,7 +19,7 @@ from introspect.errors import ConfigError
 from introspect.study.sweeps.executors import Lost, Ticket
 from introspect.study.sweeps.lanes import StudyOrder
 from introspect.study.sweeps.sweep import Resources
-from introspect.study.sweeps.worker import run_order, thread_variables
+from introspect.study.sweeps.worker import cores, run_order, thread_variables
 
 __all__ = ["HereExecutor", "LocalExecutor"]
 
@@ -77,7 +77,7 @@ class LocalExecutor:
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self._n = workers or _cores()
+        self._n = workers or cores()
         self._workers: list[_Worker | None] = [None] * self._n
         self._waiting: deque[tuple[Ticket, StudyOrder]] = deque()
         self._selector = selectors.DefaultSelector()
@@ -203,10 +203,6 @@ class LocalExecutor:
         for place in range(self._n):
             self._retire(place)
         self._selector.close()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory_gb() -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +18,11 @@ from introspect.study.sweeps.worker import run_order, thread_variables
 
 __all__ = ["RayExecutor"]
 
+_log = logging.getLogger("introspect.study")
+
+_GROWS_WITHIN = 900.0
+"""Seconds: Ray's own limit for the start of a node."""
+
 
 class RayExecutor:
     """Ray tasks, one a study, each with the cores, GPUs and memory that it asks for.
@@ -26,12 +33,14 @@ class RayExecutor:
     Args:
         workers: Size of the local cluster that is started where no address is given: so many cores.
         address: Of a cluster that there is; RAY_ADDRESS if None.
+        patience: Seconds to wait for nodes that the cluster has not yet, once it is asked for them. By default none,
+            and a quarter of an hour where an autoscaler is seen to add nodes.
 
     Raises:
         MissingExtraError: Ray is not installed.
     """
 
-    def __init__(self, workers: int | None = None, address: str | None = None) -> None:
+    def __init__(self, workers: int | None = None, address: str | None = None, patience: float | None = None) -> None:
         try:
             import ray
         except ImportError:
@@ -41,6 +50,11 @@ class RayExecutor:
         self._address = address or os.environ.get("RAY_ADDRESS")
         if self._address and workers is not None:
             raise ConfigError("--workers sizes a local cluster; the one at --address has the size that it has")
+        if not self._address and patience is not None:
+            raise ConfigError(
+                "--wait-for-nodes is for a cluster that grows; a local one does not: name one in --address"
+            )
+        self._patience = patience
         self._ours = False
         self._begun: dict[Any, Ticket] = {}
         self._needs: Sequence[Resources] = ()
@@ -56,23 +70,69 @@ class RayExecutor:
         return f"Ray: {nodes} node{'s' * (nodes > 1)}, {has.get('CPU', 0):g} cores{gpus}"
 
     def check(self, needs: Sequence[Resources]) -> None:
-        """Whether some node of the cluster has what each study needs.
+        """Whether some node of the cluster has what each study needs, now or once the cluster has grown.
 
         Raises:
-            ConfigError: None has.
+            ConfigError: None has; with what to do.
         """
         self._needs = needs
         if not self._ray.is_initialized():
             self._start()
+        lacking = [need for need in dict.fromkeys(needs) if not self._has_room(need)]
+        if not lacking:
+            return
+        patience = self._patience if self._patience is not None else _GROWS_WITHIN if self._grows() else 0.0
+        if patience:
+            _log.warning(
+                "waiting up to %g s for nodes with %s: the cluster has none yet and is asked for them", patience,
+                "; ".join(map(_words, lacking)),
+            )  # fmt: skip
+            lacking = self._wait_for(lacking, patience)
+        if lacking:
+            self._leave()
+            waited = (
+                f" after {patience:g} s of waiting; see what the autoscaler may add (`ray status`),"
+                if patience
+                else ";"
+            )
+            grow = "" if patience or not self._address else "; where nodes are added on demand, give --wait-for-nodes"
+            raise ConfigError(
+                f"resources: no node of the cluster has {_words(lacking[0])} for one study{waited} lower resources, "
+                f"or give another cluster{grow}"
+            )
+
+    def _has_room(self, need: Resources) -> bool:
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        for need in needs:
-            wanted = {"CPU": need.cpus, "GPU": need.gpus, "memory": need.memory_gb * 1e9}
-            if not any(all(node.get(k, 0) >= v for k, v in wanted.items()) for node in nodes):
-                self._leave()
-                raise ConfigError(
-                    f"resources: no node of the cluster has {need.cpus} cores, {need.gpus:g} GPUs and "
-                    f"{need.memory_gb:g} GB of memory for one study; lower resources, or give another cluster"
-                )
+        wanted = {"CPU": need.cpus, "GPU": need.gpus, "memory": need.memory_gb * 1e9}
+        return any(all(node.get(key, 0) >= value for key, value in wanted.items()) for node in nodes)
+
+    def _grows(self) -> bool:
+        """Whether an autoscaler is at work. Ray has no public word for it: one that is not seen here is waited for
+        where the user says so.
+        """
+        with suppress(Exception):
+            from ray.experimental.internal_kv import _internal_kv_get
+
+            told = json.loads(_internal_kv_get("__autoscaling_status"))["autoscaler_report"]
+            kinds = [*(told.get("active_nodes") or {}), *(told.get("idle_nodes") or {})]
+            # Where nodes are only looked at, and none is ever added, each is its own kind.
+            return any(not str(kind).startswith("node_") for kind in kinds)
+        return False
+
+    def _wait_for(self, needs: Sequence[Resources], patience: float) -> list[Resources]:
+        """Ask for nodes as Ray's own tasks do, by queueing one that needs them; those that never came."""
+        asked = {self._task(_nothing, need, "room").remote(): need for need in needs}
+        came, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=patience)
+        for reference in set(asked) - set(came):
+            with suppress(Exception):
+                self._ray.cancel(reference, force=True)
+        return [need for reference, need in asked.items() if reference not in came]
+
+    def _task(self, function: Any, needs: Resources, name: str) -> Any:
+        return self._ray.remote(function).options(
+            num_cpus=needs.cpus, num_gpus=needs.gpus, memory=int(needs.memory_gb * 1e9) or None, max_retries=0,
+            name=name,
+        )  # fmt: skip
 
     def _start(self) -> None:
         """Join the cluster, or start one here: nothing is reported to anyone, and no page is served."""
@@ -102,11 +162,7 @@ class RayExecutor:
 
     def submit(self, ticket: Ticket, order: StudyOrder) -> None:
         """Hand it to Ray."""
-        needs = order.resources
-        task = self._ray.remote(run_order).options(
-            num_cpus=needs.cpus, num_gpus=needs.gpus, memory=int(needs.memory_gb * 1e9) or None, max_retries=0,
-            name=order.title,
-        )  # fmt: skip
+        task = self._task(run_order, order.resources, order.title)
         self._begun[task.remote(order.model_dump_json())] = ticket
 
     def wait(self) -> list[tuple[Ticket, str | Lost]]:
@@ -140,3 +196,11 @@ class RayExecutor:
         if self._ours:
             self._ray.shutdown()
             self._ours = False
+
+
+def _nothing() -> None:
+    """Shows that there is room."""
+
+
+def _words(need: Resources) -> str:
+    return f"{need.cpus} cores, {need.gpus:g} GPUs and {need.memory_gb:g} GB of memory"

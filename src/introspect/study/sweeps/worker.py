@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from introspect.study.engine import ProtocolRun, RunResult
 from introspect.study.sweeps.lanes import StudyOrder
 from introspect.study.sweeps.sweep import Resources
 
-__all__ = ["MARK", "main", "pin_threads", "run_order", "thread_variables"]
+__all__ = ["MARK", "cores", "main", "pinned_threads", "run_order", "thread_variables"]
 
 MARK = "sweep.json"
 """The file by which a worker knows that it sees the folder that the sweep was begun in."""
@@ -34,12 +34,42 @@ def thread_variables(n: int) -> dict[str, str]:
     return dict.fromkeys(_THREADS, str(n))
 
 
-def pin_threads(n: int) -> None:
-    """The same for this process, also where torch is loaded already."""
-    os.environ.update(thread_variables(n))
+@contextmanager
+def pinned_threads(n: int) -> Iterator[None]:
+    """So many for this process while the block runs, also where torch is loaded already; then as many as before.
+
+    A study may run in the very process of its caller, whose own work is not to be slowed down by it.
+    """
     torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(n)
+    before = None if torch is None else torch.get_num_threads()
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    with _environment(thread_variables(n)):
+        if torch is not None:
+            torch.set_num_threads(n)
+        try:
+            yield
+        finally:
+            torch = sys.modules.get("torch")
+            if torch is not None:
+                # Loaded meanwhile, it took its number from this block's environment.
+                torch.set_num_threads(before or (int(asked) if asked.isdigit() else cores()))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _environment(given: Mapping[str, str]) -> Iterator[None]:
+    """Variables of the environment for as long as the block runs."""
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def run_order(text: str) -> str:
@@ -55,7 +85,7 @@ def run_order(text: str) -> str:
         became of each step.
     """
     given = json.loads(text)
-    began, cpu = time.time(), time.process_time()
+    began, cpu, threads = time.time(), time.process_time(), None
     try:
         if given.get("introspect") != __version__:
             raise StoreError(
@@ -64,9 +94,9 @@ def run_order(text: str) -> str:
             )
         order = StudyOrder.model_validate(given)
         _same_folder(order)
-        pin_threads(order.resources.cpus)
         with _given(order.resources):
             found = ProtocolRun(order.protocol, order.model, Path(order.out) / "lanes" / order.lane).run(wait=_WAIT)
+            threads = _threads()
         told: dict[str, Any] = {"state": "done", **_told(found)}
         if found.count("failed") + found.count("blocked"):
             told["state"] = "incomplete"
@@ -76,7 +106,7 @@ def run_order(text: str) -> str:
     except Exception as error:  # a study must not take a worker, and with it the others, down
         told = {"state": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
     told |= {
-        "process": f"{os.getpid()}@{socket.gethostname()}", "threads": _threads(),
+        "process": f"{os.getpid()}@{socket.gethostname()}", "threads": threads,
         "began": began, "seconds": time.time() - began, "cpu_seconds": time.process_time() - cpu,
     }  # fmt: skip
     return json.dumps(told, ensure_ascii=False, allow_nan=False)
@@ -105,19 +135,14 @@ def _same_folder(order: StudyOrder) -> None:
 
 @contextmanager
 def _given(resources: Resources) -> Iterator[None]:
-    """What trains and asks reads from the environment, for as long as the study runs."""
+    """Threads, and what trains and asks reads from the environment, for as long as the study runs."""
     given: dict[str, str] = {}
     if resources.processes > 1:
         given["INTROSPECT_PROCESSES"] = str(resources.processes)
     if resources.vllm is not None:
         given["INTROSPECT_VLLM_URL"] = resources.vllm
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
-    try:
+    with pinned_threads(resources.cpus), _environment(given):
         yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _threads() -> int | None:
