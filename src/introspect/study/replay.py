@@ -139,9 +139,7 @@ class ReplayStages(Stages):
     source: str = ""
     used: set[str] = field(default_factory=set)
 
-    def step(
-        self, seed: int, name: str, inputs: object, compute: Callable[[], Any], labels: Sequence[str] = ()
-    ) -> Any:
+    def step(self, seed: int, name: str, inputs: object, compute: Callable[[], Any], labels: Sequence[str] = ()) -> Any:
         full = f"seed {seed}: {name}"
         found = self.store.find_step(full, [seed, inputs], VERSION)
         if found is None:
