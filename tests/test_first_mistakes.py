@@ -20,8 +20,11 @@ from introspect import (
     MeasureError,
     Message,
     ModelRef,
+    PreferenceSampler,
     Protocol,
     Request,
+    ScenarioError,
+    ScenarioSet,
     SelfReportProbe,
     SimulatedAgent,
     Study,
@@ -62,6 +65,47 @@ def test_a_name_alone_opens_nothing_and_the_error_shows_a_reference():
 def test_contexts_in_place_of_trials_are_told_apart():
     with pytest.raises(MeasureError, match=r"got ScenarioSet. Draw one: TrialGenerator"):
         ChoiceProbe(ChatStyle()).run(MODEL, catalogue()[:2])
+
+
+def test_one_scenario_or_none_where_several_are_expected_is_told():
+    one = catalogue().by_id("violin")
+    for draw in (
+        lambda given: TrialGenerator().trials(given, 2, rng=0),
+        lambda given: PreferenceSampler().sample(given, rng=0),
+        ScenarioSet,
+    ):
+        with pytest.raises(ScenarioError, match=r"got the one scenario 'violin' .*give a list of it"):
+            draw(one)
+        with pytest.raises(ScenarioError, match=r"are DecisionScenario records, got 'violin'. Make them with"):
+            draw(["violin"])
+
+
+@pytest.mark.parametrize("n", [2.5, "10", 0, True])
+def test_a_number_of_trials_that_is_none_is_told(n):
+    with pytest.raises(ScenarioError, match="must be a whole number of trials"):
+        TrialGenerator().trials(catalogue()[:2], n, rng=0)
+
+
+def test_a_misspelt_scenario_is_told_with_the_nearest_ones():
+    with pytest.raises(ScenarioError, match=r"no scenario 'violn' in this set of 300; did you mean 'violin'"):
+        catalogue().by_id("violn")
+    with pytest.raises(ScenarioError, match=r"indexed by place; write by_id\('violin'\)"):
+        catalogue()["violin"]
+
+
+def test_weights_as_a_plain_mapping_are_taken_or_told_what_they_lack():
+    contexts = [catalogue().by_id("violin")]
+    plain = {"violin": dict.fromkeys(contexts[0].predictors, 1.0)}
+    agent = SimulatedAgent().with_preferences(contexts, plain)
+    assert set(agent.preference(contexts[0]).weights) == set(contexts[0].predictors)
+    trials = TrialGenerator().trials(contexts, 2, rng=0)
+    with pytest.raises(ScenarioError, match=r"write Preference\(scenario_id='violin', weights="):
+        TrialGenerator().label(trials, plain, rng=0)
+
+
+def test_an_empty_file_of_scenarios_is_called_empty():
+    with pytest.raises(ScenarioError, match=r"mine\.yaml: there is nothing in it"):
+        ScenarioSet.from_yaml("", source="mine.yaml")
 
 
 def test_trials_in_place_of_contexts_are_told_apart():

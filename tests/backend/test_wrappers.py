@@ -152,13 +152,27 @@ class TestRetrying:
             ask(wrapped, questions(100))
         assert len(asked) < 40
 
+    def test_a_server_that_never_answered_is_not_waited_for_as_one_that_did(self) -> None:
+        asked: list[Request] = []
+        gone = Failure("connection").reply("the connection to http://localhost:9 failed")
+        with pytest.raises(FatalBackendError, match=r"no server was reached: .*localhost:9.*Is it running"):
+            ask(Retrying(model(lambda r: asked.append(r) or gone), contact=3, **quick), [question()])
+        assert len(asked) == 3
+        for first in ("A", Failure("connection", charged=True).reply("reset"), Failure("overloaded").reply("503")):
+            answers = [first]
+            met = Retrying(
+                model(lambda r, answers=answers: answers.pop() if answers else gone), attempts=5, contact=3, **quick
+            )
+            ask(met, [question()])
+            assert "gave up after 5 attempts" in (ask(met, [question()])[0].reason or "")
+
     def test_a_retry_does_not_shout_at_those_who_set_up_no_logging(self, capfd: pytest.CaptureFixture[str]) -> None:
         logging.getLogger("stamina").handlers.clear()
         failures = [Failure("overloaded").reply("503")]
         ask(Retrying(model(lambda r: failures.pop() if failures else "A"), **quick), [question()])
         assert capfd.readouterr().err == ""
 
-    @pytest.mark.parametrize("bad", [{"attempts": 0}, {"seconds": 0}, {"jitter": -1}, {"patience": 0}])
+    @pytest.mark.parametrize("bad", [{"attempts": 0}, {"seconds": 0}, {"jitter": -1}, {"patience": 0}, {"contact": 0}])
     def test_settings_out_of_range_are_refused(self, bad: dict[str, Any]) -> None:
         with pytest.raises(ConfigError):
             Retrying(model(lambda r: "A"), **bad)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import introspect as package
-from introspect.cli import quickstart
+from introspect.cli import main, quickstart
 from introspect.decision import OrganismStyle, ScenarioSet, catalogue, organism_scenarios
 from introspect.measure import AccuracyMetric
 from introspect.study import Study, StudyProtocol
@@ -30,6 +30,12 @@ def test_the_installed_command_and_the_module_are_the_same(process) -> None:
     running = process("version", stdout=subprocess.PIPE)
     out, err = running.communicate(timeout=60)
     assert (running.returncode, out.strip(), err) == (0, package.__version__, "")
+
+
+def test_version_is_also_where_other_programs_have_it(capsys) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert (left.value.code, capsys.readouterr().out) == (0, package.__version__ + "\n")
 
 
 @pytest.mark.parametrize("words", [(), ("quickstart",), ("analyse",), ("scenarios", "validate"), ("models", "get")])

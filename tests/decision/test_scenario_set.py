@@ -107,7 +107,7 @@ def test_an_id_used_twice_is_refused():
         (GOOD.replace("scenarios:", "contexts:"), 'a mapping with "scenarios", got keys contexts'),
         ("scenarios: 3", "expected a list of scenarios, got int"),
         ("- 3", "scenario number 1: expected a mapping, got 3"),
-        ("", "expected a list of scenarios, got NoneType"),
+        ("", "there is nothing in it; write a list of scenarios"),
         ("a: [1, 2", "not readable as YAML"),
         ("a: b: c", "not readable as YAML"),
         ("!!python/object/apply:os.getcwd []", "not readable as YAML"),

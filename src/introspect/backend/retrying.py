@@ -30,6 +30,7 @@ class Retrying(Wrapper):
         longest_wait: Seconds between two attempts at most, unless the server says otherwise.
         jitter: Up to so many seconds are added to each wait.
         patience: After so many requests in a row that were given up, the server counts as gone.
+        contact: How often a server that was never reached is tried at most; then it is not there.
 
     Raises:
         ConfigError: A number is out of range.
@@ -55,12 +56,16 @@ class Retrying(Wrapper):
         longest_wait: float = 60.0,
         jitter: float = 0.5,
         patience: int = 20,
+        contact: int = 6,
     ) -> None:
-        if attempts < 1 or patience < 1 or not min(seconds, first_wait, longest_wait) > 0 or jitter < 0:
-            raise ConfigError("attempts, seconds, waits and patience must be positive, and jitter not negative")
+        if min(attempts, patience, contact) < 1 or not min(seconds, first_wait, longest_wait) > 0 or jitter < 0:
+            raise ConfigError(
+                "attempts, seconds, waits, patience and contact must be positive, and jitter not negative"
+            )
         super().__init__(backend)
         self._attempts, self._seconds, self._patience = attempts, seconds, patience
         self._first_wait, self._longest_wait, self._jitter = first_wait, longest_wait, jitter
+        self._contact, self._met = contact, False
         self._given_up = 0
 
     async def answer(self, asked: Sequence[Request]) -> list[Reply]:
@@ -69,11 +74,16 @@ class Retrying(Wrapper):
         Raises:
             FatalBackendError: From the inner backend, or because the server seems to be gone.
         """
-        replies = await self.ask_inner(asked)
+        replies = await self._ask(asked)
         if not _transient(replies):
             self._given_up = 0
             return replies
         return await self._again(asked, replies)
+
+    async def _ask(self, asked: Sequence[Request]) -> list[Reply]:
+        replies = await self.ask_inner(asked)
+        self._met = self._met or any(not _unmet(reply) for reply in replies)
+        return replies
 
     async def _again(self, asked: Sequence[Request], replies: list[Reply]) -> list[Reply]:
         import stamina
@@ -85,7 +95,7 @@ class Retrying(Wrapper):
         began, number = time.monotonic(), 1
 
         def worth(error: Exception) -> bool | float:
-            if not isinstance(error, _StillFailed):
+            if not isinstance(error, _StillFailed) or (number >= self._contact and not self._met):
                 return False
             wait = error.failure.retry_after
             if wait is None:
@@ -105,7 +115,7 @@ class Retrying(Wrapper):
                     number = attempt.num
                     if number > 1:
                         which = _transient(replies)
-                        for place, reply in zip(which, await self.ask_inner([asked[k] for k in which]), strict=True):
+                        for place, reply in zip(which, await self._ask([asked[k] for k in which]), strict=True):
                             told = {**reply.provenance, "attempts": number}
                             replies[place] = reply.model_copy(update={"provenance": told})
                     if failed := _transient(replies):
@@ -124,6 +134,11 @@ class Retrying(Wrapper):
         for place in _transient(replies):
             reason = f"{replies[place].reason}; {why}"
             replies[place] = replies[place].model_copy(update={"reason": reason})
+            if number >= self._contact and not self._met:
+                raise FatalBackendError(
+                    f"no server was reached: {reason}. Is it running, and is the address the right one? "
+                    f"`introspect doctor URL` tries it; a study goes on where it stopped when it is run again"
+                )
             if self._given_up >= self._patience:
                 raise FatalBackendError(
                     f"{self._given_up} requests in a row were given up; the last: {reason}. "
@@ -136,6 +151,12 @@ class _StillFailed(Exception):
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.reason)
         self.failure = Failure.of(reply) or Failure("malformed")
+
+
+def _unmet(reply: Reply) -> bool:
+    """Whether not even a connection was made."""
+    failure = Failure.of(reply)
+    return failure is not None and failure.kind == "connection" and not failure.charged
 
 
 def _transient(replies: Sequence[Reply]) -> list[int]:

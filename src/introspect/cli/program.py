@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="introspect",
         description="Can a language model tell what drives its own decisions, and does training make it better?",
     )
+    parser.add_argument("--version", action="version", version=__version__, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     rooms = (quickstart, report, scenarios, internals, models, doctor, plan, serve, archive, analyse, studies, sweeps)

@@ -28,7 +28,7 @@ from introspect.decision.designs.sides import balanced_sides
 from introspect.decision.labels import LabelRule, label
 from introspect.decision.preference import Preference
 from introspect.decision.rules.base import ChoiceRule
-from introspect.decision.scenario import DecisionScenario
+from introspect.decision.scenario import DecisionScenario, contexts_of
 from introspect.decision.trial_block import TrialBlock
 from introspect.decision.trial_set import TrialSet
 from introspect.errors import ScenarioError
@@ -140,8 +140,8 @@ class TrialGenerator(Record):
             ScenarioError: A scenario's grid cannot give n distinct trials (within the limit on dominated
                 ones), or a preference is missing.
         """
-        todo = list(scenarios)
-        if isinstance(n, bool) or n < 1:
+        todo = contexts_of(scenarios)
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ScenarioError(f"n must be a whole number of trials per scenario, 1 or more, got {n!r}")
         if self.max_dominated is not None and preferences is None:
             raise ScenarioError("max_dominated needs preferences, since without their signs nothing dominates")

@@ -103,6 +103,11 @@ def judged(
         if scenario.id not in preferences:
             raise ScenarioError(f"scenario {scenario.id!r} has no preference; {len(preferences)} are given")
         rules[scenario.id] = preferences[scenario.id]
+        if isinstance(rules[scenario.id], Mapping):
+            raise ScenarioError(
+                f"scenario {scenario.id!r}: weights alone are no preference; write "
+                f"Preference(scenario_id={scenario.id!r}, weights={{...}})"
+            )
     linear = {name: rule for name, rule in rules.items() if isinstance(rule, Preference)}
     if len(linear) == len(rules):
         weights = weight_matrix(linear, block.scenarios)

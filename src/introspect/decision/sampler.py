@@ -13,7 +13,7 @@ from introspect._random import RNG, root_seed, stream
 from introspect.decision._model import Record
 from introspect.decision.preference import Preference
 from introspect.decision.preference_set import PreferenceSet
-from introspect.decision.scenario import DecisionScenario
+from introspect.decision.scenario import DecisionScenario, contexts_of
 from introspect.errors import ScenarioError
 
 __all__ = ["PreferenceKind", "PreferenceSampler"]
@@ -73,7 +73,7 @@ class PreferenceSampler(Record):
                 asked for scenarios with different numbers of predictors.
         """
         root = root_seed(rng)
-        todo = list(scenarios)
+        todo = contexts_of(scenarios)
         if self.kind == "correlated" and len({s.n_predictors for s in todo}) > 1:
             raise ScenarioError(
                 "correlated preferences need scenarios with the same number of predictors, "

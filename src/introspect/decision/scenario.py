@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from introspect.errors import ScenarioError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MAX_ATTRIBUTES", "DecisionScenario"]
+__all__ = ["MAX_ATTRIBUTES", "DecisionScenario", "contexts_of"]
 
 MAX_ATTRIBUTES = 10
 
@@ -139,3 +140,21 @@ class DecisionScenario(Record):
             else:
                 columns.append(attribute.encode(column))
         return np.stack(columns, axis=-1)
+
+
+def contexts_of(given: Iterable[DecisionScenario] | DecisionScenario) -> list[DecisionScenario]:
+    """What was given as scenarios, as a list.
+
+    Raises:
+        ScenarioError: It is one scenario alone, or holds what is none.
+    """
+    if isinstance(given, DecisionScenario):
+        raise ScenarioError(f"got the one scenario {given.id!r} where several may stand: give a list of it, [scenario]")
+    found = list(given)
+    wrong = next((one for one in found if not isinstance(one, DecisionScenario)), None)
+    if wrong is not None:
+        raise ScenarioError(
+            f"scenarios are DecisionScenario records, got {wrong!r:.60}. Make them with DecisionScenario(...), "
+            "ScenarioSet.load(FILE), or take some of catalogue()"
+        )
+    return found

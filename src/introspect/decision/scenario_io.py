@@ -39,6 +39,10 @@ def scenarios_of(data: Any, source: str) -> list[DecisionScenario]:
         if data.get("version", _VERSION) != _VERSION:
             raise ScenarioError(f"{source}: format version {data['version']!r} is not known here (known: {_VERSION})")
         rows = data["scenarios"]
+    if rows is None:
+        raise ScenarioError(
+            f"{source}: there is nothing in it; write a list of scenarios, as introspect.catalogue()[:2].to_yaml() does"
+        )
     if not isinstance(rows, list):
         raise ScenarioError(f"{source}: expected a list of scenarios, got {type(rows).__name__}")
     scenarios = []

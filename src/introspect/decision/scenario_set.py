@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -14,7 +15,7 @@ import yaml
 from introspect._notebook import frame_of, html_table
 from introspect._random import RNG, stream
 from introspect.decision import scenario_io
-from introspect.decision.scenario import DecisionScenario
+from introspect.decision.scenario import DecisionScenario, contexts_of
 from introspect.errors import ScenarioError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class ScenarioSet(Sequence[DecisionScenario]):
     """
 
     def __init__(self, scenarios: Iterable[DecisionScenario] = ()) -> None:
-        self._scenarios = tuple(scenarios)
+        self._scenarios = tuple(contexts_of(scenarios))
         self._by_id: dict[str, DecisionScenario] = {}
         for scenario in self._scenarios:
             if scenario.id in self._by_id:
@@ -73,7 +74,9 @@ class ScenarioSet(Sequence[DecisionScenario]):
         try:
             return self._by_id[scenario_id]
         except KeyError:
-            raise ScenarioError(f"no scenario {scenario_id!r} in this set of {len(self)}") from None
+            near = get_close_matches(str(scenario_id), self.ids, 3)
+            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise ScenarioError(f"no scenario {scenario_id!r} in this set of {len(self)}{hint}") from None
 
     def __len__(self) -> int:
         return len(self._scenarios)
@@ -90,7 +93,9 @@ class ScenarioSet(Sequence[DecisionScenario]):
     def __getitem__(self, index: int) -> DecisionScenario: ...
     @overload
     def __getitem__(self, index: slice) -> ScenarioSet: ...
-    def __getitem__(self, index: int | slice) -> DecisionScenario | ScenarioSet:
+    def __getitem__(self, index: int | slice | str) -> DecisionScenario | ScenarioSet:
+        if isinstance(index, str):
+            raise ScenarioError(f"a set of scenarios is indexed by place; write by_id({index!r})")
         return ScenarioSet(self._scenarios[index]) if isinstance(index, slice) else self._scenarios[index]
 
     def __add__(self, other: Iterable[DecisionScenario]) -> ScenarioSet:

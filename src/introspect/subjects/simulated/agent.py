@@ -138,9 +138,9 @@ class SimulatedAgent(Checked):
         return self.model_copy(update={"contexts": contexts})
 
     def with_preferences(
-        self, scenarios: Sequence[DecisionScenario], preferences: Mapping[str, Preference]
+        self, scenarios: Sequence[DecisionScenario], preferences: Mapping[str, Preference | Mapping[str, float]]
     ) -> SimulatedAgent:
-        """This agent, deciding in these scenarios by exactly these weights.
+        """This agent, deciding in these scenarios by exactly these weights (a `Preference` each, or a plain mapping).
 
         Raises:
             ScenarioError: A scenario has no preference.
@@ -159,7 +159,10 @@ class SimulatedAgent(Checked):
         for scenario in scenarios:
             if scenario.id not in preferences:
                 raise ScenarioError(f"there is no preference for scenario {scenario.id!r}")
-            vector = preferences[scenario.id].vector(scenario)
+            wants = preferences[scenario.id]
+            if isinstance(wants, Mapping):
+                wants = Preference(scenario_id=scenario.id, weights=dict(wants))
+            vector = wants.vector(scenario)
             weights = {name: float(weight) for name, weight in zip(scenario.predictors, vector, strict=True)}
             contexts[context_key(scenario.chooser, scenario.item)] = ContextMemory.of(scenario, weights)
         return self.model_copy(update={"contexts": contexts})
