@@ -38,7 +38,8 @@ def test_the_settings_of_published_results_read_back():
 def test_every_step_runs_from_the_command_line(folder, capsys, tmp_path):
     settings = tmp_path / "small.yaml"
     settings.write_text(
-        "planted: {seen: 4, directions: 3, test: 3}\ntrain: {epochs: 1}\nretrieval: 3\nbaselines: [majority]\n"
+        "planted: {seen: 4, directions: 3, test: 3}\ntrain: {epochs: 1}\nretrieval: 3\nmost_test: 16\n"
+        "baselines: [majority]\n"
     )
     common = ["planted", "--config", str(settings), "--model", str(folder), "--out", str(tmp_path / "out"), "--json"]
     for step in ("build", "train", "explain", "recheck", "eval"):

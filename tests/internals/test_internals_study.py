@@ -17,7 +17,6 @@ from introspect.internals.dictionary import Dictionary, DictionarySpec, train_di
 from introspect.internals.explainer import ExplainerSpec
 from introspect.internals.explainer_training import train_explainer
 from introspect.internals.features import (
-    FeaturesSpec,
     build_features,
     detection_f1,
     recompute_features,
@@ -32,7 +31,7 @@ from introspect.internals.study import InternalsStudy
 from introspect.internals.tiny import tiny_target
 from introspect.internals.word_lists import Fact, Relation
 
-LEARNS = {"method": "full", "epochs": 8, "learning_rate": 0.01, "weight_rate": 5e-3}
+LEARNS = {"method": "full", "epochs": 6, "learning_rate": 0.01, "weight_rate": 5e-3}
 LEARNS |= {"layer": "embedding", "mode": "unit"}
 
 
@@ -139,11 +138,15 @@ def test_the_card_of_the_run_names_task_model_weights_and_machine(planted, capsy
     assert {"machine", "packages", "date", "seeds"} <= set(card)
 
 
-def test_rows_of_one_model_are_not_taken_for_those_of_another(planted):
+def test_rows_of_one_model_are_not_taken_for_those_of_another(tmp_path):
     """In memory two models may look alike; what tells them apart are their weights."""
-    study, _ = planted
-    other = InternalsStudy(study.config, study.folder, tiny_target("llama", kinds=KINDS, words=WORDS, seed=7))
-    assert not np.array_equal(other.build().vectors, study.build().vectors)
+    config = InternalsConfig.of({"task": "planted", "planted": {"seen": 4, "directions": 2, "test": 1}, "recheck": 0})
+    one, again, other = (
+        InternalsStudy(config, tmp_path, tiny_target(kinds=KINDS, words=WORDS, seed=n)).build().vectors
+        for n in (0, 0, 7)
+    )
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
 
 
 def test_a_study_refuses_to_report_where_a_vector_reaches_nothing(target, tmp_path):
@@ -226,10 +229,36 @@ def test_the_patching_task_runs_whole(target, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def features(target):
-    return build_features(target, FeaturesSpec(
-        layer=0, texts=160, fewest=5, least=0.6, dictionary=DictionarySpec(latents=96, k=4, epochs=6, batch_size=128),
-    ))  # fmt: skip
+def featured(target, tmp_path_factory):
+    """The whole task, and what was built on the way."""
+    made, asked = [], []
+
+    def kept(*given, **more):
+        made.append(build_features(*given, **more))
+        return made[0]
+
+    def judge(latent, contexts):
+        asked.append(latent)
+        return contexts[0] if len(asked) < 4 else None
+
+    config = InternalsConfig.of({
+        "task": "features", "simulator": "rule", "train": {"epochs": 1}, "retrieval": 5,
+        "baselines": ["nearest neighbour", "majority"], "recheck": 2,
+        "features": {"layer": 0, "texts": 160, "fewest": 5, "least": 0.6,
+                     "dictionary": {"latents": 96, "k": 4, "epochs": 6, "batch_size": 128}},
+    })  # fmt: skip
+    study = InternalsStudy(config, tmp_path_factory.mktemp("features"), target, judge=judge)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("introspect.internals.study.build_features", kept)
+        return study, study.eval(), made[0]
+
+
+@pytest.fixture(scope="module")
+def features(featured):
+    """What rules labelled."""
+    made = featured[2]
+    ruled = [i for i, row in enumerate(made.table.rows) if row.part in ("token", "list")]
+    return replace(made, table=made.table.take(ruled))
 
 
 def test_latents_are_labelled_by_what_makes_them_speak(features):
@@ -285,30 +314,18 @@ def test_a_feature_with_a_wrong_label_or_activation_is_named(target, features, w
     assert found.different == (row.key,)
 
 
-def test_the_features_task_runs_whole_with_a_judge_and_a_simulator(target, tmp_path):
-    asked = []
-
-    def judge(latent, contexts):
-        asked.append(latent)
-        return contexts[0] if len(asked) < 4 else None
-
-    config = InternalsConfig.of({
-        "task": "features", "simulator": "rule", "train": {"epochs": 1}, "retrieval": 5,
-        "baselines": ["nearest neighbour", "majority"],
-        "recheck": 2,
-        "features": {"layer": 0, "texts": 160, "fewest": 5, "least": 0.6,
-                     "dictionary": {"latents": 96, "k": 4, "epochs": 4, "batch_size": 128}},
-    })  # fmt: skip
-    result = InternalsStudy(config, tmp_path, target, judge=judge).eval()
+def test_the_features_task_runs_whole_with_a_judge_and_a_simulator(featured, target):
+    study, result, _ = featured
     assert (result.recheck.n, result.recheck.different) == (2, ())
     assert {"true label", "explainer", "no vector"} <= set(result.extra) == set(result.simulated)
     assert result.simulated["true label"].value > 0.3
-    assert "simulator correlation with the label of" in (tmp_path / "result.md").read_text()
+    assert "simulator correlation with the label of" in (study.folder / "result.md").read_text()
     assert result.provenance["explained"] is not None
-    assert asked
     assert result.provenance["coverage"]["judge"] > 0
-    given = InternalsStudy(config, tmp_path, target, judge=judge, simulator=lambda label, words: np.zeros(len(words)))
-    assert given.eval().simulated["true label"].value == 0
+    silent = InternalsStudy(
+        study.config, study.folder, target, judge=study._judge, simulator=lambda label, words: np.zeros(len(words))
+    )
+    assert silent.eval().simulated["true label"].value == 0
 
 
 def test_a_dictionary_survives_its_arrays_and_decodes_what_it_encodes():
