@@ -23,8 +23,16 @@ def test_reads_and_patched_logits_equal_those_of_nnsight(family):
         with theirs.trace(batch.ids):
             stack[layer].output[:, 4, :] = value
             patched = theirs.output.logits.save()
+        # One column's product is not rounded as it is beside others, so theirs is also told to keep the last alone.
+        with theirs.trace(batch.ids, logits_to_keep=torch.tensor([batch.width - 1])):
+            stack[layer].output[:, 4, :] = value
+            last = theirs.output.logits.save()
         with theirs.trace(batch.ids):
             stream = stack[layer].output.save()
-        assert torch.equal(patched[:, -1], target.logits(batch, [Write((layer,), value, 4)]))
+        write = Write((layer,), value, 4)
+        with torch.no_grad(), target.writing(batch, [write]):
+            assert torch.equal(patched, target.run(batch).logits)
+        assert torch.equal(last[:, -1], target.logits(batch, [write]))
+        torch.testing.assert_close(patched[:, -1], target.logits(batch, [write]), rtol=1e-5, atol=1e-5)
         with target.reading(batch, [layer]) as streams:
             assert torch.equal(stream, streams[layer])
