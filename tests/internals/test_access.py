@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_internals import KINDS, WORDS
 
-from introspect.internals.access import alignment, privileged_access, rotation
+from introspect.internals.access import alignment, privileged_access, rotation, taught_on
 from introspect.internals.explainer import ExplainerSpec
 from introspect.internals.planted import PlantedSpec, build_planted
 from introspect.internals.tiny import tiny_target
@@ -28,7 +28,7 @@ def test_every_arm_and_control_is_reported_beside_self(report):
     assert list(report.scores) == arms
     assert list(report.against) == arms[1:]
     assert [row["explainer"] for row in report.rows()] == arms
-    assert len(report.sentences()) == 12
+    assert len(report.sentences()) == 16
 
 
 @pytest.mark.slow
@@ -41,10 +41,22 @@ def test_an_explainer_that_is_trained_whole_learns_in_any_coordinates_and_from_n
     assert scores["self, rotated"] > scores["no vector"] + 0.3
 
 
-def test_the_curve_has_a_point_for_each_size_and_model(report):
-    assert {(row["rows"], row["explainer"]) for row in report.scaling} == {
-        (n, name) for n in (4,) for name in ("self", "other")
-    }
+def test_the_curve_has_every_control_at_each_size(report):
+    assert [(row["rows"], row["explainer"]) for row in report.scaling] == [
+        (4, name) for name in ("self", "self, rotated", "other", "other, aligned")
+    ]
+    for row in report.scaling:
+        assert (row["self minus it"] is None) == (row["explainer"] == "self")
+
+
+def test_fewer_rows_are_no_less_training():
+    table = build_planted(tiny_target(kinds=KINDS), PlantedSpec(seen=4, directions=6, test=2, words=2, layer=0))
+    few, longer = taught_on(table, ExplainerSpec(epochs=3), 8)
+    assert (len(few.of("train")), longer.epochs) == (8, 9)
+    assert few.of("test").counts() == table.of("test").counts()
+    taught = {row.key for row in few.of("train").rows}
+    assert taught < {row.key for row in table.of("train").rows}
+    assert {row.key for row in taught_on(table, ExplainerSpec(), 4)[0].of("train").rows} < taught
 
 
 def test_a_rotation_keeps_lengths_and_angles():

@@ -84,7 +84,8 @@ def _plain(request: dict) -> dict:
     data = request.pop("data", None)
     kept = {k: request[k] for k in ("method", "url", "params", "headers", "json") if request.get(k) is not None}
     if files is not None:
-        kept["files"] = [(name, value) for name, value in (files.items() if isinstance(files, dict) else files)]
+        named = files.items() if isinstance(files, dict) else files
+        kept["files"] = [(name, v if isinstance(v, str | bytes | tuple) else json.dumps(v)) for name, v in named]
         if isinstance(data, dict):
             kept["data"] = {k: v if isinstance(v, str | bytes) else json.dumps(v, default=str) for k, v in data.items()}
     elif isinstance(data, dict):

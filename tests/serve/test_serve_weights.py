@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow  # importing transformers, peft and trl takes long
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
     """A chat model of random weights, as the tests of local models have it."""
-    path = Path(__file__).parents[1] / "backend" / "local" / "conftest.py"
+    path = Path(__file__).parents[1] / "backend" / "local" / "tiny_chat.py"
     spec = importlib.util.spec_from_file_location("tiny_models", path)
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)

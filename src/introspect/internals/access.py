@@ -22,9 +22,11 @@ from introspect.internals.self_tests import require, self_test
 from introspect.internals.soft_map import SoftMap, fit_ridge
 from introspect.internals.target import Target
 
-__all__ = ["AccessReport", "alignment", "privileged_access", "rotation"]
+__all__ = ["AccessReport", "alignment", "privileged_access", "rotation", "taught_on"]
 
 Floats = npt.NDArray[np.float32]
+
+_Arm = tuple[Target, Callable[[Floats], Floats]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class AccessReport:
         against: Self minus each other arm, of the main figure, on the same rows.
         main: The figure.
         aligned: Share of variance that the closed-form map to each other model explains on held-out tokens.
-        scaling: The main figure by arm and number of training rows, where that was asked.
+        scaling: Rows as `rows()` has them, without the floors, for fewer training rows; "rows" says how many.
     """
 
     scores: dict[str, Scores]
@@ -71,6 +73,10 @@ class AccessReport:
         lines += [
             f"map to {name}: {share:.2f} of the variance of held-out tokens" for name, share in self.aligned.items()
         ]
+        for row in self.scaling:
+            gap = row["self minus it"]
+            less = "" if gap is None else f"; self minus it {gap:.3f} [{row['gap low']:.3f}, {row['gap high']:.3f}]"
+            lines.append(f"on {row['rows']} rows, {row['explainer']}: {self.main} {row[self.main]:.3f}{less}")
         return lines
 
 
@@ -127,7 +133,7 @@ def privileged_access(
         spec: How every explainer is trained.
         others: Other models by name: a sibling, another seed, another family.
         retrieval: Labels that the true one is retrieved from; 0 for tasks with two sentences.
-        sizes: Also train self and others on so many rows, in as many steps as on all: a curve.
+        sizes: Also train self, others and both controls on so many rows, in as many steps as on all: a curve.
         seed: Of the draws.
         most_test: Most rows asked.
         texts: Read by both models for the map between them; see `alignment`.
@@ -154,49 +160,61 @@ def privileged_access(
     assert test.vectors is not None
     q = rotation(table.vectors.shape[1], seed)
     layer = int(table.rows[0].layer)
-    answers: dict[str, Answers] = {}
     aligned: dict[str, float] = {}
-
-    def arm(name: str, source: Target, change: Callable[[Floats], Floats], learned: SoftMap | None = None) -> None:
-        say(f"training and asking: {name}")
-        assert table.vectors is not None
-        assert test.vectors is not None
-        made = train_explainer(source, table.with_vectors(change(table.vectors)), question, spec, learned=learned)
-        answers[name] = asker.ask(made.explainer, test.with_vectors(change(test.vectors)))
-        if name == "self":
-            answers["shuffled vector"] = asker.ask(made.explainer, test, shuffled(test, seed))
-
-    arm("self", target, lambda v: v)
-    arm("self, rotated", target, lambda v: (v @ q.T).astype(np.float32))
+    arms: dict[str, _Arm] = {
+        "self": (target, lambda v: v),
+        "self, rotated": (target, lambda v: (v @ q.T).astype(np.float32)),
+    }
     for name, other in others.items():
-        arm(name, other, lambda v: v)
         there = round(layer * other.n_layers / target.n_layers)
         mapped, aligned[name] = alignment(target, other, layer, min(there, other.n_layers - 1), texts)
         matrix = mapped.matrix.detach().numpy()
-        arm(f"{name}, aligned", other, lambda v, m=matrix: (v @ m.T).astype(np.float32))  # type: ignore[misc]
-    arm("no vector", target, blank)
-    answers["shuffled vector"] = answers.pop("shuffled vector")
+        arms[name] = (other, lambda v: v)
+        arms[f"{name}, aligned"] = (other, lambda v, m=matrix: (v @ m.T).astype(np.float32))  # type: ignore[misc]
+
+    def trained(part: RowTable, part_spec: ExplainerSpec, named: dict[str, _Arm]) -> dict[str, Answers]:
+        answers: dict[str, Answers] = {}
+        for name, (source, change) in named.items():
+            say(f"training on {len(part.of('train'))} rows and asking: {name}")
+            assert part.vectors is not None
+            assert test.vectors is not None
+            made = train_explainer(source, part.with_vectors(change(part.vectors)), question, part_spec)
+            answers[name] = asker.ask(made.explainer, test.with_vectors(change(test.vectors)))
+            if name == "self" and part is table:
+                answers["shuffled vector"] = asker.ask(made.explainer, test, shuffled(test, seed))
+        return answers
+
     main = "retrieval" if closed else "exact"
-    scores = {name: score(test, a.said, a.retrieved, seed, among=a.among) for name, a in answers.items()}
-    against = {name: paired(test, scores["self"], s, main, seed) for name, s in scores.items() if name != "self"}
-    curve = _scaling(table, test, {"self": target, **others}, spec, asker, sizes, main, seed, say)
-    return AccessReport(scores, against, main, aligned, curve)
 
+    def judged(answers: dict[str, Answers]) -> tuple[dict[str, Scores], dict[str, Estimate]]:
+        scores = {name: score(test, a.said, a.retrieved, seed, among=a.among) for name, a in answers.items()}
+        return scores, {n: paired(test, scores["self"], s, main, seed) for n, s in scores.items() if n != "self"}
 
-def _scaling(
-    table: RowTable, test: RowTable, models: dict[str, Target], spec: ExplainerSpec, asker: Asker, sizes: Sequence[int],
-    main: str, seed: int, say: Callable[[str], None],
-) -> tuple[dict[str, Any], ...]:  # fmt: skip
-    train, made = table.of("train"), []
-    order = np.random.default_rng(seed).permutation(len(train)).tolist()
+    answers = trained(table, spec, {**arms, "no vector": (target, blank)})
+    answers["shuffled vector"] = answers.pop("shuffled vector")
+    scores, against = judged(answers)
+    curve: list[dict[str, Any]] = []
     for size in sizes:
-        part = train.take(sorted(order[:size]))
-        # As many steps as with all rows, for fewer of them should not also be less training.
-        longer = spec.model_copy(update={"epochs": math.ceil(spec.epochs * len(train) / max(1, len(part)))})
-        for name, model in models.items():
-            say(f"training {name} on {size} rows")
-            told = asker.ask(train_explainer(model, part, asker.question, longer).explainer, test)
-            figure = score(test, told.said, told.retrieved, seed).figures[main]
-            made.append({"rows": size, "explainer": name, main: figure.value, "low": figure.interval.low,
-                         "high": figure.interval.high})  # fmt: skip
-    return tuple(made)
+        few = AccessReport(*judged(trained(*taught_on(table, spec, size, seed), arms)), main, {})
+        curve += [{"rows": size, **row} for row in few.rows()]
+    return AccessReport(scores, against, main, aligned, tuple(curve))
+
+
+def taught_on(table: RowTable, spec: ExplainerSpec, rows: int, seed: int = 0) -> tuple[RowTable, ExplainerSpec]:
+    """The table with so many of its training rows, and settings that make as many steps of them as of all.
+
+    Otherwise fewer rows would also be less training.
+
+    Example:
+        >>> from introspect.internals.planted import PlantedSpec, build_planted
+        >>> from introspect.internals.tiny import tiny_target
+        >>> table = build_planted(tiny_target(), PlantedSpec(seen=4, directions=3, test=2))
+        >>> few, longer = taught_on(table, ExplainerSpec(epochs=2), 3)
+        >>> len(table.of("train")), len(few.of("train")), longer.epochs
+        (12, 3, 8)
+    """
+    train = [place for place, row in enumerate(table.rows) if row.split == "train"]
+    kept = np.random.default_rng(seed).permutation(len(train))[: max(1, rows)].tolist()
+    chosen = {train[place] for place in kept}
+    few = table.take([p for p, row in enumerate(table.rows) if row.split != "train" or p in chosen])
+    return few, spec.model_copy(update={"epochs": math.ceil(spec.epochs * len(train) / len(kept))})
