@@ -17,6 +17,7 @@ from introspect.internals.dictionary import Dictionary, DictionarySpec, train_di
 from introspect.internals.explainer import ExplainerSpec
 from introspect.internals.explainer_training import train_explainer
 from introspect.internals.features import (
+    FeaturesSpec,
     build_features,
     detection_f1,
     recompute_features,
@@ -44,7 +45,7 @@ def target():
 def planted(target, tmp_path_factory):
     config = InternalsConfig.of({
         "task": "planted", "planted": {"seen": 12, "directions": 12, "test": 4, "words": 2, "layer": 0},
-        "train": LEARNS, "retrieval": 8, "baselines": ["zero-shot", "nearest neighbour", "majority"],
+        "train": LEARNS, "retrieval": 8, "baselines": ["zero-shot", "nearest neighbour", "majority", "one more run"],
     })  # fmt: skip
     folder = tmp_path_factory.mktemp("planted")
     study = InternalsStudy(config, folder, target)
@@ -58,6 +59,7 @@ def test_a_taught_explainer_beats_every_floor_on_planted_directions(planted):
         assert difference.value > 0.3
         assert difference.interval.low > 0
     assert result.arms["nearest neighbour"]["test"].figures["retrieval"].value == 1
+    assert result.arms["one more run"]["test"].figures["exact"].value == 1
 
 
 def test_directions_of_kinds_that_were_never_taught_are_told_apart_in_the_result(planted):
@@ -326,6 +328,20 @@ def test_the_features_task_runs_whole_with_a_judge_and_a_simulator(featured, tar
         study.config, study.folder, target, judge=study._judge, simulator=lambda label, words: np.zeros(len(words))
     )
     assert silent.eval().simulated["true label"].value == 0
+
+
+def test_labels_can_come_from_a_file_and_latents_from_elsewhere(target, features, tmp_path):
+    ready = features.dictionary
+    (tmp_path / "labels.yaml").write_text("3: fruit\n5: color\n")
+    spec = FeaturesSpec(layer=0, texts=20, labels=str(tmp_path / "labels.yaml"), test=0.5)
+    made = build_features(target, spec, dictionary=ready)
+    assert {(row.more["latent"], row.truth) for row in made.table.rows} == {(3, "fruit"), (5, "color")}
+    assert np.array_equal(made.table.vectors, ready.decoder[[row.more["latent"] for row in made.table.rows]])
+    (tmp_path / "labels.yaml").write_text(f"{len(ready.decoder)}: fruit\n")
+    with pytest.raises(ConfigError, match="latents 0 to 95"):
+        build_features(target, spec, dictionary=ready)
+    with pytest.raises(MeasureError, match="vectors of 32 numbers"):
+        build_features(tiny_target(width=16), spec, dictionary=ready)
 
 
 def test_a_dictionary_survives_its_arrays_and_decodes_what_it_encodes():

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pydantic import ConfigDict, Field
 
 from introspect._checked import Checked
-from introspect.errors import MeasureError
+from introspect.errors import ConfigError, MeasureError
 from introspect.internals.corpus import TokenStreams, corpus, read_tokens, words_of
 from introspect.internals.dictionary import Dictionary, DictionarySpec, train_dictionary
 from introspect.internals.latent_labels import Judge, LabelRule, label_latents, labels_from_file
@@ -91,7 +91,8 @@ def build_features(
         progress: Told how it goes.
 
     Raises:
-        MeasureError: No latent could be labelled.
+        MeasureError: No latent could be labelled, or the dictionary is of another width.
+        ConfigError: A file labels latents that are not there.
     """
     spec = spec or FeaturesSpec()
     layer = target.middle if spec.layer is None else spec.layer
@@ -102,9 +103,18 @@ def build_features(
     if progress is not None:
         progress(f"{len(taught.words)} tokens read at layer {layer}")
     made = dictionary or train_dictionary(taught.vectors, spec.dictionary, progress)
+    latents, width = made.decoder.shape
+    if width != target.width:
+        raise MeasureError(
+            f"the dictionary is of vectors of {width} numbers, the stream of {target} has {target.width}"
+        )
     lists = word_lists()
     if spec.labels is not None:
-        labels, coverage = labels_from_file(spec.labels), {"latents": float(len(made.decoder))}
+        labels, coverage = labels_from_file(spec.labels), {"latents": float(latents)}
+        if unknown := [one.latent for one in labels if not 0 <= one.latent < latents]:
+            raise ConfigError(
+                f"{spec.labels} labels latent {unknown[0]}; the dictionary has latents 0 to {latents - 1}"
+            )
     else:
         labels, coverage = label_latents(made, taught, lists, least=spec.least, fewest=spec.fewest, judge=judge)
     if not labels:

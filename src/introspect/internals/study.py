@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +58,7 @@ class InternalsStudy:
         progress: Told how it goes.
         judge: The features task: labels the latents that no rule explains.
         simulator: The features task: scores labels by what it makes of them, in place of the config's named one.
+        dictionary: The features task: latents that are there already, for instance from SAELens.
 
     Raises:
         ConfigError: The task has no vector, or a simulator is not known.
@@ -80,15 +82,18 @@ class InternalsStudy:
         progress: Progress | None = None,
         judge: Judge | None = None,
         simulator: Simulator | None = None,
+        dictionary: Dictionary | None = None,
     ) -> None:
         if config.task == "ablation":
             raise ConfigError("the ablation task has no vector: it is run by AblationStudy")
         named = config.simulator  # looked up before hours of work
-        if (judge is not None or simulator is not None or named is not None) and config.task != "features":
-            raise ConfigError(f"a judge or a simulator is for labels of features; the task is {config.task!r}")
+        if config.task != "features" and any(x is not None for x in (judge, simulator, named, dictionary)):
+            raise ConfigError(
+                f"judge, simulator and dictionary are for labels of features; the task is {config.task!r}"
+            )
         self.config, self.folder = config, Path(folder)
         self._judge, self._simulator = judge, simulator or (simulator_named(named) if named is not None else None)
-        self._given = target
+        self._given, self._dictionary = target, dictionary
         self._say = progress or (lambda _: None)
         self.question = QUESTIONS[config.task]
 
@@ -158,7 +163,9 @@ class InternalsStudy:
             from introspect.internals.patching import build_patching
 
             return build_patching(self.target, config.patching, progress=self._say), {}
-        made = build_features(self.target, config.features, judge=self._judge, progress=self._say)
+        made = build_features(
+            self.target, config.features, dictionary=self._dictionary, judge=self._judge, progress=self._say
+        )
         words = np.array(made.held_out.words, dtype=str)
         extra = {f"dictionary {k}": v for k, v in made.dictionary.arrays().items()}
         return made.table, {**extra, "held words": words, "held vectors": made.held_out.vectors.astype(np.float16)}
@@ -368,6 +375,8 @@ class InternalsStudy:
         }
         if self._judge is not None:
             made["judge"] = getattr(self._judge, "name", None) or getattr(self._judge, "__qualname__", "a judge")
+        if self._dictionary is not None:
+            made["dictionary"] = hashlib.sha256(self._dictionary.decoder.tobytes()).hexdigest()
         if what in ("train", "explain"):
             other = self._other
             made |= {"train": config["train"], "explainer": None if other is None else other.identity()}
