@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from introspect import __version__
+from introspect.errors import StoreError
 from introspect.show.page import write_page
 from introspect.study import Protocol, ProtocolRun, RunResult
 from introspect.subjects import SimulatedAgent
@@ -39,6 +41,13 @@ def test_claims_and_every_control_stand_on_the_page(run: RunResult, tmp_path: Pa
     assert part.count("<img ") == 1
     assert re.search(rf"<figcaption>untuned: {re.escape(untuned.sentence)}</figcaption>", part)
     assert f"<p>few-shot: not applicable: {few_shot.reason}.</p>" in part
+
+
+def test_the_page_of_a_protocol_names_its_version_and_a_result_s_own_folder_leads_to_it(run, tmp_path: Path) -> None:
+    text = write_page(run.folder.parent, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"introspect {__version__}; page by" in text
+    with pytest.raises(StoreError, match=f"; give {re.escape(str(run.folder.parent))}$"):
+        write_page(run.folder)
 
 
 def test_words_of_a_result_that_was_tampered_with_stay_words(run: RunResult, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from introspect.backend.wire import ModelRef, canonical
 from introspect.errors import ConfigError, StoreError
+from introspect.show.study_folder import study_file
 from introspect.store import Store
 
 __all__ = ["run_card"]
@@ -40,9 +41,7 @@ def run_card(folder: Path | str, command: str | None = None) -> str:
         command     python mine.py
     """
     folder = Path(folder).expanduser()
-    if not (folder / "study.db").is_file():
-        raise StoreError(f"{folder} holds no study: there is no study.db in it. Give the folder that a study wrote to")
-    with Store.open(folder / "study.db", create=False) as store:
+    with Store.open(study_file(folder), create=False) as store:
         manifest = dict(store.manifest)
         times = [moment for stage in store.stages() for moment in (stage.began, stage.ended) if moment is not None]
     try:

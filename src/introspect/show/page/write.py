@@ -22,6 +22,7 @@ from introspect.show.bands import null_bands
 from introspect.show.page.markup import items, picture, plain
 from introspect.show.page.protocols import protocols_part
 from introspect.show.page.replies import ReplyPage, collect_replies
+from introspect.show.study_folder import study_file, versions_of
 from introspect.store import Store
 from introspect.study import Study
 from introspect.study.recipe import study_of
@@ -68,9 +69,7 @@ def write_page(folder: Path | str, path: Path | str | None = None) -> Path:
     """
     folder = Path(folder).expanduser()
     target = folder / "report.html" if path is None else Path(path).expanduser()
-    if not (folder / "study.db").is_file():
-        raise StoreError(f"{folder} holds no study: there is no study.db in it. Give the folder that a study wrote to")
-    with Store.open(folder / "study.db", create=False) as store:
+    with Store.open(study_file(folder), create=False) as store:
         manifest = dict(store.manifest)
         study = _study(manifest, folder)
         style = study.words if study else None
@@ -155,7 +154,7 @@ def _page(
         "title": plain(f"{model}: {folder.resolve().name}"),
         "subtitle": plain(
             f"{len(replies.rows):,} replies, {n_seeds} seed{'' if n_seeds == 1 else 's'}, introspect "
-            f"{manifest.get('introspect', '?')}; page by introspect {__version__}"
+            f"{versions_of(manifest)}; page by introspect {__version__}"
         ),
         "warnings": _warnings(result, replies, stages, readable, bandless),
         "claims": _claims(result.get("claims")),
