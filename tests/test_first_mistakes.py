@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
+import introspect
 from introspect import (
     AdaptiveProbe,
     Attribute,
@@ -101,6 +102,13 @@ def test_weights_as_a_plain_mapping_are_taken_or_told_what_they_lack():
     trials = TrialGenerator().trials(contexts, 2, rng=0)
     with pytest.raises(ScenarioError, match=r"write Preference\(scenario_id='violin', weights="):
         TrialGenerator().label(trials, plain, rng=0)
+
+
+@pytest.mark.parametrize(("wrong", "meant"), [("Studdy", "Study"), ("choiceprobe", "ChoiceProbe")])
+def test_a_misspelt_name_of_the_package_is_told_with_the_nearest_one(wrong, meant):
+    with pytest.raises(AttributeError, match=f"no attribute '{wrong}'; did you mean '{meant}'"):
+        getattr(introspect, wrong)
+    assert not hasattr(introspect, "quite_another_thing")
 
 
 def test_an_empty_file_of_scenarios_is_called_empty():

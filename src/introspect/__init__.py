@@ -28,10 +28,19 @@ __all__ = sorted(_HOME)
 
 def __getattr__(name: str) -> Any:
     if name.startswith("__") or name not in _HOME:
-        raise AttributeError(f"module 'introspect' has no attribute {name!r}")
+        raise AttributeError(f"module 'introspect' has no attribute {name!r}{_hint(name)}")
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
+
+
+def _hint(name: str) -> str:
+    if name.startswith("_"):
+        return ""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name.lower(), {known.lower(): known for known in _HOME}, 1)
+    return f"; did you mean {next(known for known in _HOME if known.lower() == near[0])!r}?" if near else ""
 
 
 def __dir__() -> list[str]:
