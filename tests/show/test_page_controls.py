@@ -34,9 +34,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
 
 def test_claims_and_every_control_stand_on_the_page(run: RunResult, tmp_path: Path) -> None:
     text = write_page(run.folder.parent, tmp_path / "page.html").read_text(encoding="utf-8")
-    part = text[text.index("<h2>Protocol small</h2>") : text.index('<h2 id="replies">')]
+    first = text[text.index("<h2>Claims of protocol small</h2>") : text.index('<h2 id="found">')]
     for claim in run.claims():
-        assert claim.finding in part
+        assert claim.finding in first
+    part = text[text.index("<h2>Controls of protocol small</h2>") : text.index('<h2 id="replies">')]
     (untuned, few_shot) = run.controls
     assert part.count("<img ") == 1
     assert re.search(rf"<figcaption>untuned: {re.escape(untuned.sentence)}</figcaption>", part)
@@ -48,6 +49,12 @@ def test_the_page_of_a_protocol_names_its_version_and_a_result_s_own_folder_lead
     assert f"introspect {__version__}; page by" in text
     with pytest.raises(StoreError, match=f"; give {re.escape(str(run.folder.parent))}$"):
         write_page(run.folder)
+
+
+def test_the_headline_of_a_protocol_s_run_has_its_nulls_too(run: RunResult, tmp_path: Path) -> None:
+    text = write_page(run.folder.parent, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "95 % of r with reports dealt out to other contexts" in text
+    assert "no band" not in text
 
 
 def test_words_of_a_result_that_was_tampered_with_stay_words(run: RunResult, tmp_path: Path) -> None:

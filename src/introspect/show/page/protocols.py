@@ -17,11 +17,25 @@ from introspect.show.page.markup import items, picture, plain
 from introspect.study.claims import Claim
 from introspect.study.controls import ControlResult
 
-__all__ = ["protocols_part"]
+__all__ = ["protocol_claims", "protocols_part"]
+
+
+def protocol_claims(folder: Path, manifest: Mapping[str, Any]) -> str:
+    """What every protocol that was run in a folder claims, each under its name; "" where none does.
+
+    Args:
+        folder: The study's folder.
+        manifest: What its study file says of itself.
+    """
+    parts = []
+    for name, result in _results(folder, manifest):
+        if claims := [text for row in _rows(result, "claims") if (text := _claim(row))]:
+            parts.append(f'<h2>Claims of protocol {plain(name)}</h2><ul class="claims">{items(claims)}</ul>')
+    return "".join(parts)
 
 
 def protocols_part(folder: Path, manifest: Mapping[str, Any]) -> str:
-    """A section for every protocol that was run in a folder; "" where none was.
+    """The controls of every protocol that was run in a folder; "" where none was.
 
     Args:
         folder: The study's folder.
@@ -45,14 +59,11 @@ def _results(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, d
 
 
 def _protocol(name: str, result: Mapping[str, Any]) -> str:
-    claims = [text for row in _rows(result, "claims") if (text := _claim(row))]
     controls = [text for row in _rows(result, "controls") if (text := _control(row))]
     drawn = [text for text in controls if text.startswith("<figure")]
-    parts = [f'<h3>Claims</h3><ul class="claims">{items(claims)}</ul>' if claims else ""]
-    parts += ["<h3>Controls</h3>"] if controls else []
-    parts += [f'<div class="figures">{"".join(drawn)}</div>'] if drawn else []
+    parts = [f'<div class="figures">{"".join(drawn)}</div>'] if drawn else []
     parts += [text for text in controls if text not in drawn]
-    return f"<h2>Protocol {plain(name)}</h2>{''.join(parts)}" if any(parts) else ""
+    return f"<h2>Controls of protocol {plain(name)}</h2>{''.join(parts)}" if parts else ""
 
 
 def _rows(result: Mapping[str, Any], key: str) -> list[dict[str, Any]]:

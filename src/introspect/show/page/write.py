@@ -20,7 +20,7 @@ from introspect.decision import ScenarioSet
 from introspect.errors import ConfigError, IntrospectError, MissingExtraError, StoreError
 from introspect.show.bands import null_bands
 from introspect.show.page.markup import items, picture, plain
-from introspect.show.page.protocols import protocols_part
+from introspect.show.page.protocols import protocol_claims, protocols_part
 from introspect.show.page.replies import ReplyPage, collect_replies
 from introspect.show.study_folder import study_file, versions_of
 from introspect.store import Store
@@ -157,7 +157,7 @@ def _page(
             f"{versions_of(manifest)}; page by introspect {__version__}"
         ),
         "warnings": _warnings(result, replies, stages, readable, bandless),
-        "claims": _claims(result.get("claims")),
+        "claims": _claims(result.get("claims")) + protocol_claims(folder, manifest),
         "arms": _arms(result),
         "sentences": _sentences(result),
         "figures": _figures(folder, result),
