@@ -77,6 +77,15 @@ def test_enough_candidates_need_no_word_about_their_number():
     assert "candidates and not" not in result.markdown()
 
 
+def test_parts_stand_in_the_order_of_their_layers_and_what_is_undefined_says_so():
+    rows = tuple(
+        Row(str(i), f"g{i}", "test", {}, "x", changed=True, part="last", layer=(22, 7)[i % 2]) for i in range(24)
+    )
+    scores = score(RowTable("patching", rows, None, {}), [Said(None)] * 24)
+    assert list(scores.parts) == ["changed", "layer 7", "layer 22", "part last"]
+    assert str(scores.figures["changed precision"]) == "undefined"
+
+
 def test_intervals_come_from_whole_groups():
     """Rows that are alike within a group are worth one row a group."""
     rng = np.random.default_rng(1)

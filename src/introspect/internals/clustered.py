@@ -37,6 +37,8 @@ class Estimate:
 
     def __str__(self) -> str:
         low, high = self.interval
+        if self.value != self.value:
+            return "undefined"
         return f"{self.value:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low == low else f" ({self.why})")
 
     @property

@@ -87,7 +87,9 @@ def score(
         columns["changed F1"] = made
     parts: dict[str, Estimate] = {}
     named = [_parts(row) for row in table.rows]
-    for name in sorted({n for names in named for n in names if n}):
+    found = {n for names in named for n in names if n}
+    by_number = sorted(found, key=lambda n: [p.zfill(6) if p.isdigit() else p for p in n.split()])
+    for name in by_number:
         here = [i for i, names in enumerate(named) if name in names]
         parts[name] = Clusters([table.rows[i].group for i in here], n_boot, seed).mean(columns["exact"][here])
     return Scores(figures, parts, columns, (min(among), max(among)) if among else None)
