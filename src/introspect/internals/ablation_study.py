@@ -171,6 +171,7 @@ class AblationStudy:
                 "who": ref.identity(),
                 "test": [r.key for r in test.rows],
                 "shown": list(solved),
+                "wordings": list(self.question.wordings),
             }
 
             def compute(name: str = name, ref: ModelRef = ref, solved: tuple[int, ...] = solved) -> list[Any]:
