@@ -104,7 +104,13 @@ def test_the_same_command_again_repeats_no_stage_and_finds_the_same(introspect, 
     code, out, err = introspect("quickstart", "--out", small)
     assert code == 0
     assert all(any(line.startswith(arm) for line in out.splitlines()) for arm in ARMS)
-    for said in ("held-out contexts", "native contexts", "Known by construction.", str(small / "reports.png")):
+    for said in (
+        "held-out contexts",
+        "native contexts",
+        "Known by construction.",
+        str(small / "reports.png"),
+        f"introspect report {small}",
+    ):
         assert said in out
     assert any("calls" in line and "gradient steps" in line for line in err)
     code, again, err = introspect("quickstart", "--out", small)

@@ -87,6 +87,7 @@ def _quickstart(options: argparse.Namespace) -> int:
         return 0
     print("\n".join(result.sentences()))
     print(f"\nEverything is in {study.folder}" + ("" if figure is None else f"; the figure is {figure}"))
+    print(f"introspect report {study.folder} writes it as one page, with every prompt and reply")
     return 0
 
 
