@@ -194,6 +194,18 @@ def test_waiting_for_nodes_is_for_clusters_that_grow() -> None:
         executor("local", 1, patience=5.0)
 
 
+# What Ray 2.60 says of a head that was started with an autoscaler, and of one that was started without.
+GROWS = '{"active_nodes": {}, "idle_nodes": null, "node_type_mapping": {"ff00": "ray.head.default"}, "legacy": true}'
+STAYS = '{"active_nodes": {"node_7b25": 1}, "idle_nodes": null, "node_type_mapping": {"7b25": "node_7b25"}}'
+
+
+def test_an_autoscaler_is_told_from_nodes_that_are_only_looked_at() -> None:
+    from introspect.study.sweeps.on_ray import adds_nodes
+
+    told = [adds_nodes(f'{{"time": 1.0, "autoscaler_report": {report}}}') for report in (GROWS, STAYS)]
+    assert told == [True, False]
+
+
 def test_a_folder_holds_one_sweep(tmp_path: Path, alone: SweepResult) -> None:
     with pytest.raises(StoreError, match="holds the sweep 'small'; give another folder"):
         SweepRun(small_sweep().model_copy(update={"name": "other"}), alone.folder).run(executor("here"))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from small_sweeps import findings, finished
 
 from introspect.store import Store
@@ -66,11 +63,16 @@ def running(files: Iterable[Path]) -> tuple[Path, int] | None:
 
 
 class Killer(threading.Thread):
-    """Kills whoever is training after so many studies."""
+    """Kills whoever is training after so many studies.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Of the sweep.
+        kill: Told the process; it has been stopped.
+    """
+
+    def __init__(self, folder: Path, kill: Callable[[int], None] = lambda pid: os.kill(pid, signal.SIGKILL)) -> None:
         super().__init__(daemon=True)
-        self.folder, self.go, self.killed = folder, threading.Event(), 0
+        self.folder, self.kill, self.go, self.killed = folder, kill, threading.Event(), 0
 
     def run(self) -> None:
         self.go.wait()
@@ -80,8 +82,11 @@ class Killer(threading.Thread):
                 # Stopped first, so that it is in the middle of that training for certain when it is killed.
                 os.kill(found[1], signal.SIGSTOP)
                 still = running([found[0]]) == found
-                os.kill(found[1], signal.SIGKILL if still else signal.SIGCONT)
-                self.killed = found[1] if still else 0
+                if still:
+                    self.kill(found[1])
+                    self.killed = found[1]
+                else:
+                    os.kill(found[1], signal.SIGCONT)
             time.sleep(0.02)
 
 
@@ -125,17 +130,31 @@ def cluster() -> Iterator[Any]:
 
 def test_a_node_lost_in_the_middle_costs_what_it_was_doing(tmp_path: Path, alone: SweepResult, cluster: Any) -> None:
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    lost: list[int] = []
+
+    def lose(pid: int) -> None:
+        """The node on which a process trains, with all that runs there. A node that has just ended a study is idle, and
+        its loss would cost nothing.
+        """
+        above = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        (node,) = [n for n in nodes if above == n.all_processes["raylet"][0].process.pid]
+        cluster.remove_node(node, allow_graceful=False)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # it was stopped, and would not see its node go
+
+    killer = Killer(tmp_path, lose)
+    killer.start()
 
     def tell(title: str, state: str, ended: int) -> None:
-        if ended >= 6 and not lost:
-            lost.append(ended)
-            cluster.remove_node(nodes[0], allow_graceful=False)
+        if ended >= 6:
+            killer.go.set()
 
     result = SweepRun(sweep(), tmp_path).run(executor("ray", address=cluster.address), tell)
-    assert lost
-    assert result.lost
+    killer.join(1)
+    assert killer.killed
+    ((_, deaths),) = result.lost.items()
+    assert len(deaths) == 1
     same_as_alone(result, alone)
+    assert len([r for r in _attempts(tmp_path) if r.outcome == "running"]) == 1
 
 
 def test_what_no_node_has_room_for_is_refused(cluster: Any) -> None:
@@ -151,12 +170,13 @@ def test_what_no_node_has_room_for_is_refused(cluster: Any) -> None:
 
 def test_a_cluster_that_grows_is_waited_for(tmp_path: Path, cluster: Any, caplog: pytest.LogCaptureFixture) -> None:
     cluster.add_node(num_cpus=1)
-    later = threading.Thread(target=lambda: (time.sleep(3), cluster.add_node(num_cpus=2, num_gpus=1)))
     made = executor("ray", address=cluster.address, patience=300.0)
-    with made:
-        later.start()
-        made.check([Resources(cpus=1), Resources(cpus=2, gpus=1)])
-        later.join()
+    with made, ThreadPoolExecutor(1) as side:
+        checked = side.submit(made.check, [Resources(cpus=1), Resources(cpus=2, gpus=1)])
+        while not caplog.records and not checked.done():
+            time.sleep(0.1)
+        cluster.add_node(num_cpus=2, num_gpus=1)  # in the main thread: a node minds signals
+        checked.result()
         assert "waiting up to 300 s for nodes with 2 cores, 1 GPUs and 0 GB of memory" in caplog.text
         made.check([Resources(cpus=2, gpus=1)])
     assert len(caplog.records) == 1
@@ -172,51 +192,6 @@ def test_a_cluster_that_does_not_grow_is_given_up_in_one_line(cluster: Any) -> N
     assert not ray.is_initialized()
     with pytest.raises(ConfigError, match="--wait-for-nodes is for a cluster that grows"):
         executor("ray", patience=2.0)
-
-
-def test_an_autoscaler_is_seen_and_its_nodes_are_waited_for_unasked(grows: str) -> None:
-    from introspect.errors import ConfigError
-
-    made = executor("ray", address=grows)
-    with made:
-        made.check([Resources(cpus=3)])
-        assert any(node["Resources"].get("CPU") == 3 for node in ray.nodes())
-    # What no kind of node has is asked for in vain.
-    with pytest.raises(ConfigError, match="after 5 s of waiting"):
-        executor("ray", address=grows, patience=5.0).check([Resources(cpus=64)])
-
-
-@pytest.fixture
-def grows(tmp_path: Path) -> Iterator[str]:
-    """A head without cores, and Ray's own autoscaler, which adds nodes of three cores in processes of this machine."""
-    from ray.autoscaler._private import fake_multi_node
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = yaml.safe_load((Path(fake_multi_node.__path__[0]) / "example.yaml").read_text())
-    config["available_node_types"] = {
-        "three": {"resources": {"CPU": 3}, "node_config": {}, "min_workers": 0, "max_workers": 1},
-        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
-    }
-    (tmp_path / "grows.json").write_text(json.dumps(config))
-    environment = {
-        **os.environ, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_USAGE_STATS_ENABLED": "0",
-    }  # fmt: skip
-    head = subprocess.Popen(
-        [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=0", f"--port={port}",
-         "--node-ip-address=127.0.0.1", "--include-dashboard=false", "--dashboard-agent-listen-port=0",
-         "--disable-usage-stats", f"--autoscaling-config={tmp_path / 'grows.json'}"],
-        env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    for _ in range(300):
-        with socket.socket() as door:
-            if head.poll() is not None or door.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(1)
-    yield f"127.0.0.1:{port}"
-    os.killpg(head.pid, signal.SIGTERM)
-    head.wait(60)
 
 
 def test_a_cluster_of_our_own_ends_where_no_study_would_ever_find_room() -> None:

@@ -16,7 +16,7 @@ from introspect.study.sweeps.lanes import StudyOrder
 from introspect.study.sweeps.sweep import Resources
 from introspect.study.sweeps.worker import run_order, thread_variables
 
-__all__ = ["RayExecutor"]
+__all__ = ["RayExecutor", "adds_nodes"]
 
 _log = logging.getLogger("introspect.study")
 
@@ -113,10 +113,7 @@ class RayExecutor:
         with suppress(Exception):
             from ray.experimental.internal_kv import _internal_kv_get
 
-            told = json.loads(_internal_kv_get("__autoscaling_status"))["autoscaler_report"]
-            kinds = [*(told.get("active_nodes") or {}), *(told.get("idle_nodes") or {})]
-            # Where nodes are only looked at, and none is ever added, each is its own kind.
-            return any(not str(kind).startswith("node_") for kind in kinds)
+            return adds_nodes(_internal_kv_get("__autoscaling_status"))
         return False
 
     def _wait_for(self, needs: Sequence[Resources], patience: float) -> list[Resources]:
@@ -196,6 +193,20 @@ class RayExecutor:
         if self._ours:
             self._ray.shutdown()
             self._ours = False
+
+
+def adds_nodes(status: str | bytes) -> bool:
+    """Whether a cluster's own status tells of an autoscaler: of nodes that are of some kind that was configured.
+
+    Where nodes are only looked at, and none is ever added, each is a kind of its own.
+
+    Example:
+        >>> adds_nodes('{"autoscaler_report": {"node_type_mapping": {"ab12": "node_ab12"}}}')
+        False
+    """
+    told = json.loads(status)["autoscaler_report"]
+    kinds = [*(told.get("active_nodes") or {}), *(told.get("node_type_mapping") or {}).values()]
+    return any(not str(kind).startswith("node_") for kind in kinds)
 
 
 def _nothing() -> None:
