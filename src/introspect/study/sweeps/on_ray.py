@@ -140,7 +140,8 @@ class RayExecutor:
             except Exception as error:  # Ray raises many kinds
                 raise ConfigError(
                     f"no Ray cluster answers at {self._address}: {' '.join(str(error).split())[:200]}; start one with "
-                    "`ray start --head`, or leave --address out"
+                    "`ray start --head`, set RAY_AUTH_MODE=token where it asks for a token (as Ray 2.60's `ray start` "
+                    "has it do), or leave --address out"
                 ) from None
         else:
             cpus = max((need.cpus for need in self._needs), default=1)
