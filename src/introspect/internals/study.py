@@ -23,6 +23,7 @@ from introspect.internals.dictionary import Dictionary
 from introspect.internals.explainer import Explainer
 from introspect.internals.explainer_training import train_explainer
 from introspect.internals.features import build_features
+from introspect.internals.labels_told import labels_told
 from introspect.internals.latent_labels import Judge
 from introspect.internals.made_with import note_made_with
 from introspect.internals.questions import QUESTIONS, Said
@@ -333,7 +334,11 @@ class InternalsStudy:
                     against.setdefault(f"{name}, {split}", {})[figure] = paired(
                         part, arms["explainer"][split], arms[name][split], figure, self.config.seed
                     )
-        detected, simulated = self._labels_told(test, answers) if self.config.task == "features" else ({}, {})
+        detected: dict[str, Estimate] = {}
+        simulated: dict[str, Estimate] = {}
+        if self.config.task == "features":
+            made = _dictionary(self._columns)
+            detected, simulated = labels_told(self._columns, made, test, answers, self.config.seed, self._simulator)
         return InternalsResult(
             task=self.config.task, model=str(self.target.identity), main=main, arms=arms, against=against,
             checks=tuple(checks), losses=losses, counts=table.counts(), provenance=table.provenance,
@@ -341,29 +346,6 @@ class InternalsStudy:
             notes={name: a.note for name, a in answers.items() if a.note},
             examples=_examples(test, answers), asked=self.config.retrieval if main == "retrieval" else 0,
         )  # fmt: skip
-
-    def _labels_told(
-        self, test: RowTable, answers: dict[str, Answers]
-    ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
-        """How well true and said labels tell where latents speak: detection F1, and a simulator's correlation."""
-        from introspect.internals.clustered import Clusters
-        from introspect.internals.corpus import TokenStreams
-        from introspect.internals.features import Features, detection_f1, simulator_correlation
-
-        held = self._columns["held vectors"].astype(np.float32)
-        words, nowhere = tuple(map(str, self._columns["held words"].tolist())), np.zeros(len(held), np.int64)
-        features = Features(test, _dictionary(self._columns), TokenStreams(held, words, nowhere, nowhere))
-        clusters = Clusters([row.group for row in test.rows], seed=self.config.seed)
-        said: dict[str, list[str | None]] = {"true label": [row.truth for row in test.rows]}
-        said |= {name: [s.content for s in answer.said] for name, answer in answers.items()}
-        detected = {name: clusters.mean(detection_f1(features, test, told)) for name, told in said.items()}
-        if self._simulator is None:
-            return detected, {}
-        simulated = {
-            name: clusters.mean(simulator_correlation(features, test, told, self._simulator))
-            for name, told in said.items()
-        }
-        return detected, simulated
 
     def _inputs(self, what: str) -> dict[str, Any]:
         config = self.config.model_dump(mode="json")
