@@ -47,7 +47,7 @@ def place_of(entries: Mapping[str, Entry], name: str, model: ModelRef) -> str:
         'mine'
         >>> entries = {"mine": {"identity": first.identity(), "protocol": {"name": "mine"}}}
         >>> place_of(entries, "mine", first), place_of(entries, "mine", other)
-        ('mine', 'mine-simulated-two-7d5d3b3d')
+        ('mine', 'mine-simulated-two-71e2c52c')
     """
     identity = model.identity()
     for place, entry in entries.items():
