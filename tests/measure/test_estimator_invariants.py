@@ -160,7 +160,8 @@ def test_case_weights_count_rows(estimator, seed):  # 24
     repeated = Data(np.repeat(data.x, counts[0], axis=1), np.repeat(data.y, counts[0], axis=1))
     case = np.ones_like(repeated.y)
     assume(not separated(repeated.x[:, :, None], repeated.y[..., None], case, flat=True).any())
-    same(fit(estimator, data, counts.astype(float)), fit(estimator, repeated))
+    # Sums of repeated rows round otherwise, which the search for the common scale of "eb" enlarges to some 1e-7.
+    same(fit(estimator, data, counts.astype(float)), fit(estimator, repeated), 1e-6)
     same(fit(estimator, data), fit(estimator, data, np.ones_like(data.y)))
 
 

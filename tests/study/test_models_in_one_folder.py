@@ -93,7 +93,7 @@ def test_the_page_and_the_run_card_name_every_model(both: Path, tmp_path: Path) 
     page = write_page(both, tmp_path / "page.html").read_text()
     places = list(results(both))
     assert len(places) == 2
-    assert all(f"<h2>Protocol {place}</h2>" in page for place in places)
+    assert all(f"<h2>Claims of protocol {place}</h2>" in page for place in places)
     card = run_card(both)
     assert "simulated/one" in card
     assert "simulated/other" in card
