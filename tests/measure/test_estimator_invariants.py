@@ -160,8 +160,10 @@ def test_case_weights_count_rows(estimator, seed):  # 24
     repeated = Data(np.repeat(data.x, counts[0], axis=1), np.repeat(data.y, counts[0], axis=1))
     case = np.ones_like(repeated.y)
     assume(not separated(repeated.x[:, :, None], repeated.y[..., None], case, flat=True).any())
-    # Sums of repeated rows round otherwise, which the search for the common scale of "eb" enlarges to some 1e-7.
-    same(fit(estimator, data, counts.astype(float)), fit(estimator, repeated), 1e-6)
+    # Sums of repeated rows round otherwise, and the search for the common scale of "eb", which stops at a gradient of
+    # 1e-3, may then take a step more or less: seen to move a covariance by 1.3e-7. The others have no such search.
+    tolerance = 1e-6 if estimator == "eb" else 1e-7
+    same(fit(estimator, data, counts.astype(float)), fit(estimator, repeated), tolerance)
     same(fit(estimator, data), fit(estimator, data, np.ones_like(data.y)))
 
 
